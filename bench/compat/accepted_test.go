@@ -1,0 +1,73 @@
+package compat
+
+import (
+	"strings"
+)
+
+// difference is a way in which Cartwheel's reply may differ from Redis's, and why.
+type difference struct {
+	reason string
+	allows func(args []string, redis, subject reply) bool
+}
+
+// acceptedDifferences is the whole list. Each entry is as narrow as its reason.
+var acceptedDifferences = []difference{
+	{
+		reason: "a relative time to live is counted from two moments, one a server: 2 s are allowed",
+		allows: func(args []string, redis, subject reply) bool {
+			switch strings.ToUpper(args[0]) {
+			case "TTL":
+				return near(redis, subject, 2)
+			case "PTTL":
+				return near(redis, subject, 2000)
+			case "EXPIRETIME":
+				return !farAhead(redis, 1) && near(redis, subject, 2)
+			case "PEXPIRETIME":
+				return !farAhead(redis, 1000) && near(redis, subject, 2000)
+			}
+			return false
+		},
+	},
+	{
+		reason: "idle times are counted from two moments: 2 s are allowed",
+		allows: func(args []string, redis, subject reply) bool {
+			return isCommand(args, "OBJECT", "IDLETIME") && near(redis, subject, 2)
+		},
+	},
+}
+
+func accepted(args []string, redis, subject reply) bool {
+	for _, d := range acceptedDifferences {
+		if d.allows(args, redis, subject) {
+			return true
+		}
+	}
+	return false
+}
+
+// isCommand tells whether args begin with these words, in any case.
+func isCommand(args []string, words ...string) bool {
+	if len(args) < len(words) {
+		return false
+	}
+	for i, word := range words {
+		if !strings.EqualFold(args[i], word) {
+			return false
+		}
+	}
+	return true
+}
+
+// near tells whether both replies are times, neither of them "none" or "missing", not further apart than most.
+func near(redis, subject reply, most int64) bool {
+	r, ok := redis.integer()
+	s, ok2 := subject.integer()
+	return ok && ok2 && r >= 0 && s >= 0 && r-s <= most && s-r <= most
+}
+
+// farAhead tells whether a reply is one of the absolute times that the generators use. Those must be
+// the same on both servers to the last digit.
+func farAhead(r reply, unitsASecond int64) bool {
+	n, _ := r.integer()
+	return n >= farAheadSeconds*unitsASecond && n < 2*farAheadSeconds*unitsASecond
+}

@@ -1,0 +1,227 @@
+package store
+
+import (
+	"bytes"
+	"hash/maphash"
+	"sync"
+)
+
+// A cache holds encoded objects, and the knowledge that a key is absent, within
+// a budget of bytes. It is written through: what a commit still has to make
+// durable is in it already, and stays until the commit is done.
+//
+//  1. A key's hash picks a shard and, there, a chain of entries.
+//  2. An entry holds key and object in one slice that is never changed, so a
+//     reader may keep what get returned.
+//  3. Over budget, a hand goes round the shard's entries (CLOCK): one that was
+//     read since the hand last came by is spared once, one whose sequence is
+//     not committed yet is spared until it is.
+//
+// The hash is seeded by process, so that nobody can choose keys that collide.
+type cache struct {
+	seed      maphash.Seed
+	shards    [cacheShards]cacheShard
+	committed func() uint64 // the last sequence whose commit is done
+}
+
+const (
+	cacheShards = 64
+	// entryOverhead is what an entry costs beside its slice: the entry itself,
+	// its share of the chains' heads and of the allocator's rounding.
+	entryOverhead = 96
+	// cachedBytesMax is the largest entry kept: one larger would push out too
+	// many others.
+	cachedBytesMax = 1 << 20
+	noEntry        = int32(-1)
+)
+
+type cacheShard struct {
+	mu      sync.Mutex
+	heads   []int32 // by hash: the first entry of the chain
+	entries []cacheEntry
+	free    int32 // chain of entries not in use
+	used    int
+	hand    int
+	bytes   int64
+	budget  int64
+	hits    uint64
+	misses  uint64
+	_       [24]byte // keeps two shards' locks off one cache line
+}
+
+type cacheEntry struct {
+	hash   uint64
+	buf    []byte // key, then the encoded object; nil: not in use
+	keyLen uint32
+	next   int32
+	seq    uint64
+	read   bool
+}
+
+func newCache(budget int64, committed func() uint64) *cache {
+	c := &cache{seed: maphash.MakeSeed(), committed: committed}
+	for i := range c.shards {
+		c.shards[i].budget = budget / cacheShards
+		c.shards[i].reset()
+	}
+	return c
+}
+
+func (s *cacheShard) reset() {
+	s.heads = make([]int32, 64)
+	for i := range s.heads {
+		s.heads[i] = noEntry
+	}
+	s.entries, s.free, s.used, s.hand, s.bytes = nil, noEntry, 0, 0, 0
+}
+
+func (c *cache) hash(db uint8, key []byte) uint64 {
+	return maphash.Bytes(c.seed, key) ^ uint64(db)*0x9e3779b97f4a7c15
+}
+
+func (c *cache) shard(hash uint64) *cacheShard { return &c.shards[hash>>58] }
+
+// get returns the encoded object of key, which is empty where the key is known
+// to be absent, and the sequence that wrote it.
+func (c *cache) get(hash uint64, key []byte) (object []byte, seq uint64, found bool) {
+	s := c.shard(hash)
+	s.mu.Lock()
+	i := s.find(hash, key)
+	if i == noEntry {
+		s.misses++
+		s.mu.Unlock()
+		return nil, 0, false
+	}
+	s.hits++
+	e := &s.entries[i]
+	e.read = true
+	object, seq = e.buf[e.keyLen:], e.seq
+	s.mu.Unlock()
+	return object, seq, true
+}
+
+// put stores buf, which is the key and then its object and which the cache
+// keeps. seq is the commit that makes it durable.
+func (c *cache) put(hash uint64, buf []byte, keyLen int, seq uint64) {
+	s := c.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := s.find(hash, buf[:keyLen])
+	if i == noEntry {
+		i = s.insert(hash)
+	} else {
+		s.bytes -= int64(cap(s.entries[i].buf))
+	}
+	e := &s.entries[i]
+	e.buf, e.keyLen, e.seq = buf, uint32(keyLen), seq
+	s.bytes += int64(cap(buf))
+	if s.bytes+int64(s.used)*entryOverhead > s.budget {
+		s.evict(c.committed())
+	}
+}
+
+// clear forgets all. The caller sees to it that nothing in it is still needed.
+func (c *cache) clear() {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		s.reset()
+		s.mu.Unlock()
+	}
+}
+
+func (s *cacheShard) find(hash uint64, key []byte) int32 {
+	for i := s.heads[hash&uint64(len(s.heads)-1)]; i != noEntry; i = s.entries[i].next {
+		e := &s.entries[i]
+		if e.hash == hash && bytes.Equal(e.buf[:e.keyLen], key) {
+			return i
+		}
+	}
+	return noEntry
+}
+
+func (s *cacheShard) insert(hash uint64) int32 {
+	if s.used == len(s.heads) {
+		s.rehash(2 * len(s.heads))
+	}
+	i := s.free
+	if i != noEntry {
+		s.free = s.entries[i].next
+	} else {
+		i = int32(len(s.entries))
+		s.entries = append(s.entries, cacheEntry{})
+	}
+	head := &s.heads[hash&uint64(len(s.heads)-1)]
+	s.entries[i] = cacheEntry{hash: hash, next: *head}
+	*head = i
+	s.used++
+	return i
+}
+
+func (s *cacheShard) rehash(n int) {
+	s.heads = make([]int32, n)
+	for i := range s.heads {
+		s.heads[i] = noEntry
+	}
+	for i := range s.entries {
+		e := &s.entries[i]
+		if e.buf != nil {
+			head := &s.heads[e.hash&uint64(n-1)]
+			e.next, *head = *head, int32(i)
+		}
+	}
+}
+
+// evict makes room, in at most two rounds of the hand: one takes the marks away
+// and the next the entries.
+func (s *cacheShard) evict(committed uint64) {
+	for range 2 * len(s.entries) {
+		if s.bytes+int64(s.used)*entryOverhead <= s.budget {
+			return
+		}
+		i := s.hand
+		s.hand = (s.hand + 1) % len(s.entries)
+		e := &s.entries[i]
+		switch {
+		case e.buf == nil || e.seq > committed:
+		case e.read && len(e.buf) <= cachedBytesMax:
+			e.read = false
+		default:
+			s.remove(int32(i))
+		}
+	}
+}
+
+func (s *cacheShard) remove(i int32) {
+	e := &s.entries[i]
+	link := &s.heads[e.hash&uint64(len(s.heads)-1)]
+	for *link != i {
+		link = &s.entries[*link].next
+	}
+	*link = e.next
+	s.bytes -= int64(cap(e.buf))
+	s.used--
+	*e = cacheEntry{next: s.free}
+	s.free = i
+}
+
+// CacheStats is what INFO shows of the object cache.
+type CacheStats struct {
+	Hits, Misses uint64
+	Entries      int
+	Bytes        int64 // of keys and objects, with the cache's own overhead
+}
+
+func (c *cache) stats() CacheStats {
+	var sum CacheStats
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		sum.Hits += s.hits
+		sum.Misses += s.misses
+		sum.Entries += s.used
+		sum.Bytes += s.bytes + int64(s.used)*entryOverhead
+		s.mu.Unlock()
+	}
+	return sum
+}

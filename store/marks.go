@@ -1,0 +1,171 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"cartwheel/cluster/ring"
+	"cartwheel/store/version"
+)
+
+// marks are the flush marks: what was written in a database at or before its
+// mark is gone (design section 4). A mark only grows. It hides at once; the
+// sweeper reclaims the rows behind it.
+type marks struct {
+	byDB [Databases]atomic.Uint64
+	// reclaim says that rows of a database may be left behind its mark.
+	reclaim [Databases]atomic.Bool
+}
+
+func (m *marks) of(db uint8) version.HLC { return version.HLC(m.byDB[db].Load()) }
+
+// FlushMark returns the flush mark of a database; 0 where it was never flushed.
+func (s *Store) FlushMark(db uint8) version.HLC { return s.marks.of(db) }
+
+func (s *Store) loadMarks() error {
+	iter, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixMark}, UpperBound: prefixEnd(prefixMark)})
+	if err != nil {
+		return err
+	}
+	for iter.First(); iter.Valid(); iter.Next() {
+		row, v := iter.Key(), iter.Value()
+		if len(row) != 2 || row[1] >= Databases || len(v) != 9 {
+			_ = iter.Close()
+			return fmt.Errorf("flush mark %x = %x is malformed", row, v)
+		}
+		s.marks.byDB[row[1]].Store(binary.BigEndian.Uint64(v))
+		s.marks.reclaim[row[1]].Store(v[8] != 0)
+	}
+	return iter.Close()
+}
+
+// setMark adds a mark to the open batch, whose lock the caller holds.
+func (s *Store) setMark(db uint8, mark version.HLC, reclaim bool) {
+	v := append(binary.BigEndian.AppendUint64(nil, uint64(mark)), 0)
+	if reclaim {
+		v[8] = 1
+	}
+	_ = s.open.batch.Set([]byte{prefixMark, db}, v, nil)
+}
+
+// Flush raises the flush marks of some databases to mark and returns the
+// sequence to Commit. It holds all partition locks for a moment.
+func (s *Store) Flush(dbs []uint8, mark version.HLC) (seq uint64, err error) {
+	if err := s.writable(true); err != nil {
+		return 0, err
+	}
+	for p := range s.locks {
+		s.locks[p].Lock()
+		defer s.locks[p].Unlock()
+	}
+	s.open.mu.Lock()
+	defer s.open.mu.Unlock()
+	var flushed [Databases]bool
+	for _, db := range dbs {
+		flushed[db] = true
+	}
+	whole := s.nothingOutside(flushed)
+	for _, db := range dbs {
+		if s.marks.of(db) >= mark {
+			continue
+		}
+		s.setMark(db, mark, !whole)
+		s.marks.byDB[db].Store(uint64(mark))
+		s.marks.reclaim[db].Store(!whole)
+		for p := range s.counters.byDB[db] {
+			s.counters.byDB[db][p].reset()
+		}
+	}
+	if whole {
+		for _, prefix := range [...]byte{prefixObject, prefixExpiry} {
+			_ = s.open.batch.DeleteRange([]byte{prefix}, prefixEnd(prefix), nil)
+		}
+	}
+	s.cache.clear()
+	return s.open.seq, nil
+}
+
+// nothingOutside reports that the databases that are not flushed are known to
+// be empty, so that the rows can go as one range. Rows written after the mark
+// cannot be among them, since all partitions are locked.
+func (s *Store) nothingOutside(flushed [Databases]bool) bool {
+	select {
+	case <-s.counters.ready:
+	default:
+		return flushed == allDatabases()
+	}
+	for db := range flushed {
+		if !flushed[db] && s.counters.sum(uint8(db)) != (Counts{}) {
+			return false
+		}
+	}
+	return true
+}
+
+func allDatabases() (all [Databases]bool) {
+	for db := range all {
+		all[db] = true
+	}
+	return all
+}
+
+// reclaimFlushed deletes the rows that flush marks hide, a partition at a time.
+func (s *Store) reclaimFlushed() error {
+	var marked [Databases]version.HLC
+	some := false
+	for db := range marked {
+		if s.marks.reclaim[db].Load() {
+			marked[db], some = s.marks.of(uint8(db)), true
+		}
+	}
+	if !some {
+		return nil
+	}
+	for p := range ring.Partition(s.node.Partitions) {
+		if s.closing.Load() {
+			return nil
+		}
+		if err := s.reclaimPartition(p); err != nil {
+			return err
+		}
+	}
+	s.open.mu.Lock()
+	for db, mark := range marked {
+		if mark != 0 && s.marks.of(uint8(db)) == mark {
+			s.setMark(uint8(db), mark, false)
+			s.marks.reclaim[db].Store(false)
+		}
+	}
+	seq := s.open.seq
+	s.open.mu.Unlock()
+	return s.Commit(seq)
+}
+
+func (s *Store) reclaimPartition(p ring.Partition) error {
+	first, last := p.Span(s.node.Partitions)
+	lock := &s.locks[p]
+	lock.Lock()
+	defer lock.Unlock()
+	if err := s.Commit(s.openSeq()); err != nil { // the scan sees what is committed
+		return err
+	}
+	var o version.Object
+	err := s.scanObjects(s.db, first, last, func(k Key, text []byte) error {
+		flushed, err := s.decodeStored(k, text, &o)
+		if err != nil || !flushed || len(o.Siblings) != 0 {
+			return nil
+		}
+		s.open.mu.Lock()
+		s.open.row = k.appendObject(s.open.row[:0])
+		err = s.open.batch.Delete(s.open.row, nil)
+		s.open.mu.Unlock()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.Commit(s.openSeq())
+}

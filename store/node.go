@@ -1,0 +1,125 @@
+package store
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"cartwheel/cluster/ring"
+	"cartwheel/store/version"
+)
+
+// nodeRecord is who this node is and which HLCs it may have issued. It lives in
+// a file of its own, replaced whole and synced, because the write-ahead log is
+// not synced at once in every mode.
+type nodeRecord struct {
+	Format     int         `json:"format"`
+	NodeID     ring.NodeID `json:"node_id"`
+	Partitions int         `json:"partitions"`
+	// Incarnations are all that this directory has had, the present one last.
+	Incarnations []version.Incarnation `json:"incarnations"`
+	// Lease is an upper bound of the HLCs issued.
+	Lease version.HLC `json:"lease"`
+	// Sync is the mode of the last start, Clean whether it was stopped cleanly.
+	Sync  SyncMode `json:"sync"`
+	Clean bool     `json:"clean"`
+}
+
+const (
+	nodeFormat        = 1
+	nodeFile          = "NODE"
+	nodeFileNew       = "NODE.new"
+	lockFile          = "lock"
+	pebbleDir         = "db"
+	partitionsDefault = 1024
+)
+
+func newNodeRecord(partitions int) nodeRecord {
+	if partitions == 0 {
+		partitions = partitionsDefault
+	}
+	rec := nodeRecord{Format: nodeFormat, Partitions: partitions, Clean: true}
+	_, _ = rand.Read(rec.NodeID[:]) // never fails, by its documentation
+	rec.newIncarnation()
+	return rec
+}
+
+func (rec *nodeRecord) newIncarnation() {
+	var b [8]byte
+	_, _ = rand.Read(b[:])
+	rec.Incarnations = append(rec.Incarnations, version.Incarnation(binary.BigEndian.Uint64(b[:])))
+}
+
+func (rec *nodeRecord) incarnation() version.Incarnation {
+	return rec.Incarnations[len(rec.Incarnations)-1]
+}
+
+// readNode reads the record of dir. In an empty directory it returns none and
+// no error.
+func readNode(fs vfs.FS, dir string) (rec nodeRecord, found bool, err error) {
+	f, err := fs.Open(fs.PathJoin(dir, nodeFile))
+	if errors.Is(err, errNotExist) {
+		names, err := fs.List(dir)
+		if err != nil {
+			return rec, false, fmt.Errorf("list %s: %w", dir, err)
+		}
+		for _, name := range names {
+			// What a first start leaves that was interrupted, and what a fresh
+			// file system has.
+			if !slices.Contains([]string{lockFile, nodeFileNew, "lost+found"}, name) {
+				return rec, false, fmt.Errorf("%w: it has %q", ErrForeign, name)
+			}
+		}
+		return rec, false, nil
+	}
+	if err != nil {
+		return rec, false, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(f)
+	if err != nil {
+		return rec, false, fmt.Errorf("read %s: %w", nodeFile, err)
+	}
+	if err := json.Unmarshal(text, &rec); err != nil {
+		return rec, false, fmt.Errorf("%w: %s: %w", ErrForeign, nodeFile, err)
+	}
+	if rec.Format != nodeFormat {
+		return rec, false, fmt.Errorf("the data directory has format %d, and this program reads format %d", rec.Format, nodeFormat)
+	}
+	if len(rec.Incarnations) == 0 {
+		return rec, false, fmt.Errorf("%w: %s names no incarnation", ErrForeign, nodeFile)
+	}
+	return rec, true, nil
+}
+
+// write replaces the record of dir, durably.
+func (rec *nodeRecord) write(fs vfs.FS, dir string) error {
+	text, err := json.Marshal(rec)
+	if err != nil {
+		return err
+	}
+	newName := fs.PathJoin(dir, nodeFileNew)
+	f, err := fs.Create(newName, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(text, '\n'))
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		return fmt.Errorf("write %s: %w", nodeFileNew, err)
+	}
+	if err := fs.Rename(newName, fs.PathJoin(dir, nodeFile)); err != nil {
+		return err
+	}
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

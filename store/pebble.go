@@ -1,0 +1,79 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/rs/zerolog"
+)
+
+// openPebble opens the database below s.opts.Dir.
+func (s *Store) openPebble() error {
+	s.wal = newWALFS(s.fs, s.opts.Sync, s.fail)
+	memory := s.opts.MemoryBytes
+	blocks := pebble.NewCache(memory / 4)
+	defer blocks.Unref()
+	opts := &pebble.Options{
+		FS:                 s.wal,
+		Logger:             pebbleLogger{s},
+		FormatMajorVersion: pebble.FormatNewest,
+		Cache:              blocks,
+		// One memtable fills while one is flushed; a third makes writers wait.
+		MemTableSize:                uint64(memory / 8),
+		MemTableStopWritesThreshold: 3,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       24,
+		LBaseMaxBytes:               max(64<<20, memory/2),
+		MaxOpenFiles:                1000,
+		BytesPerSync:                1 << 20,
+	}
+	for i := range opts.Levels {
+		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	opts.EventListener = s.pebbleEvents()
+	db, err := pebble.Open(s.fs.PathJoin(s.opts.Dir, pebbleDir), opts)
+	if err != nil {
+		return fmt.Errorf("open the database: %w", err)
+	}
+	if failure := s.failure.Load(); failure != nil {
+		return errors.Join(*failure, db.Close())
+	}
+	s.db = db
+	return nil
+}
+
+func (s *Store) pebbleEvents() *pebble.EventListener {
+	return &pebble.EventListener{
+		BackgroundError: func(err error) {
+			s.log.Error().Err(err).Msg("pebble: background work failed, it will be tried again")
+		},
+		DataCorruption: func(info pebble.DataCorruptionInfo) {
+			s.stats.corrupt.Add(1)
+			s.log.Error().Str("table", info.Path).Err(info.Details).Msg("pebble: a table is corrupt")
+		},
+		WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
+			s.log.Warn().Str("reason", info.Reason).Msg("pebble: writes wait")
+		},
+	}
+}
+
+// pebbleLogger passes on what Pebble says. Pebble calls Fatalf where it cannot
+// go on writing, and expects it not to return; here it stops the writes, and
+// Commit does not acknowledge anything after.
+type pebbleLogger struct{ s *Store }
+
+func (l pebbleLogger) Infof(format string, args ...any) {
+	if e := l.s.log.Debug(); e.Enabled() {
+		e.Str("from", "pebble").Msgf(format, args...)
+	}
+}
+
+func (l pebbleLogger) Errorf(format string, args ...any) {
+	l.s.log.WithLevel(zerolog.ErrorLevel).Str("from", "pebble").Msgf(format, args...)
+}
+
+func (l pebbleLogger) Fatalf(format string, args ...any) {
+	l.s.fail(fmt.Errorf("pebble: "+format, args...))
+}

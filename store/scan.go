@@ -1,0 +1,58 @@
+package store
+
+import (
+	"errors"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"cartwheel/cluster/ring"
+	"cartwheel/store/version"
+)
+
+// errStopScan ends a scan early.
+var errStopScan = errors.New("stop")
+
+// scanObjects calls visit with the object rows of the tokens first to last. What
+// it passes is valid during the call.
+func (s *Store) scanObjects(from pebble.Reader, first, last ring.Token, visit func(k Key, text []byte) error) error {
+	opts := &pebble.IterOptions{LowerBound: appendTokenBound(nil, first), UpperBound: prefixEnd(prefixObject)}
+	if last != ^ring.Token(0) {
+		opts.UpperBound = appendTokenBound(nil, last+1)
+	}
+	iter, err := from.NewIter(opts)
+	if err != nil {
+		return err
+	}
+	for iter.First(); iter.Valid(); iter.Next() {
+		k, err := parseObjectKey(iter.Key())
+		if err == nil {
+			err = visit(k, iter.Value())
+		}
+		if err != nil {
+			return errors.Join(err, iter.Close())
+		}
+	}
+	return errors.Join(iter.Error(), iter.Close())
+}
+
+// Scan calls visit with the objects of the tokens first to last, in token
+// order, until visit returns false. A corrupt object is passed as nil: its key
+// is known. It sees what is committed; what it passes is valid during the call.
+func (s *Store) Scan(first, last ring.Token, visit func(k Key, o *version.Object) bool) error {
+	var o version.Object
+	err := s.scanObjects(s.db, first, last, func(k Key, text []byte) error {
+		object := &o
+		if _, err := s.decodeStored(k, text, &o); err != nil {
+			s.stats.corrupt.Add(1)
+			object = nil
+		}
+		if !visit(k, object) {
+			return errStopScan
+		}
+		return nil
+	})
+	if errors.Is(err, errStopScan) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,293 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/rs/zerolog"
+
+	"cartwheel/cluster/ring"
+	"cartwheel/store/version"
+)
+
+var errNotExist = iofs.ErrNotExist
+
+// A Store holds one node's objects. Its methods are safe for concurrent use.
+//
+// Locks are taken in this order: locks[p] (several in ascending order), then
+// commitMu, then open.mu; the cache's are innermost.
+type Store struct {
+	opts Options
+	log  zerolog.Logger
+	fs   vfs.FS
+	wal  *walFS
+	db   *pebble.DB
+	lock io.Closer // of the data directory
+
+	nodeMu sync.Mutex
+	node   nodeRecord // guarded by nodeMu, but for NodeID and Partitions, which never change
+	lease  *lease
+
+	cache    *cache
+	counters *counters
+	marks    marks
+	locks    []sync.Mutex // by partition: held while an object of it is read and changed
+
+	open      openBatch
+	commitMu  sync.Mutex    // held by the one who commits
+	committed atomic.Uint64 // the last sequence whose commit is done
+
+	failure atomic.Pointer[error] // why writes are stopped; nil: they are not
+	disk    diskGauge
+	stats   stats
+
+	sweep      sweeper
+	closing    atomic.Bool
+	stop       chan struct{}
+	background sync.WaitGroup
+}
+
+// stats counts what INFO shows.
+type stats struct {
+	corrupt, swept, commits, drift, wideClocks atomic.Uint64
+}
+
+// Open opens the store in opts.Dir, or makes one there. It blocks until the
+// write-ahead log has been replayed.
+func Open(opts Options) (_ *Store, err error) {
+	opts = opts.withDefaults()
+	s := &Store{opts: opts, log: opts.Log, fs: opts.FS, stop: make(chan struct{})}
+	if err := s.fs.MkdirAll(opts.Dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
+	if s.lock, err = s.fs.Lock(s.fs.PathJoin(opts.Dir, lockFile)); err != nil {
+		return nil, lockError(err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.lock.Close())
+		}
+	}()
+	if err := s.openNode(); err != nil {
+		return nil, err
+	}
+	wasClean := s.node.Clean
+	if err := s.openPebble(); err != nil {
+		return nil, err
+	}
+	if err := s.openState(wasClean); err != nil {
+		return nil, errors.Join(err, s.db.Close())
+	}
+	return s, nil
+}
+
+func lockError(err error) error {
+	if errors.Is(err, iofs.ErrPermission) || isReadOnly(err) {
+		return fmt.Errorf("write in the data directory: %w", err)
+	}
+	return fmt.Errorf("%w (%w)", ErrLocked, err)
+}
+
+// openNode reads or makes the node's record, and notes durably that the store
+// is running: an incarnation that may lose acknowledged writes ends here.
+func (s *Store) openNode() error {
+	rec, found, err := readNode(s.fs, s.opts.Dir)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !found:
+		rec = newNodeRecord(s.opts.Partitions)
+	case s.opts.Partitions != 0 && s.opts.Partitions != rec.Partitions:
+		return fmt.Errorf("the data directory was created with %d partitions, not %d", rec.Partitions, s.opts.Partitions)
+	case !rec.Clean && rec.Sync != SyncAlways:
+		rec.newIncarnation()
+	}
+	if _, err := ring.One(rec.NodeID, rec.Partitions); err != nil {
+		return fmt.Errorf("%s: %w", nodeFile, err)
+	}
+	s.node = rec
+	running := rec
+	running.Clean, running.Sync = false, s.opts.Sync
+	if err := running.write(s.fs, s.opts.Dir); err != nil {
+		return err
+	}
+	s.node.Sync = s.opts.Sync
+	s.lease = newLease(rec.Lease, s.opts.MaxClockDrift, s.persistLease, func(err error) {
+		s.log.Error().Err(err).Msg("cannot persist the clock's lease")
+	})
+	return nil
+}
+
+func (s *Store) persistLease(bound version.HLC) error {
+	s.nodeMu.Lock()
+	defer s.nodeMu.Unlock()
+	s.node.Lease, s.node.Clean = bound, false
+	return s.node.write(s.fs, s.opts.Dir)
+}
+
+// openState makes ready what lives in memory beside Pebble.
+func (s *Store) openState(wasClean bool) error {
+	q := s.node.Partitions
+	s.locks = make([]sync.Mutex, q)
+	s.open.seq = 1
+	s.open.batch, s.open.spare = s.db.NewBatch(), s.db.NewBatch()
+	s.cache = newCache(s.opts.MemoryBytes/2, s.committed.Load)
+	s.counters = newCounters(q)
+	s.disk.update(s)
+	if err := s.loadMarks(); err != nil {
+		return fmt.Errorf("read the flush marks: %w", err)
+	}
+	saved, err := s.loadCounters()
+	if err != nil {
+		return fmt.Errorf("read the counters: %w", err)
+	}
+	if wasClean && (saved || s.isEmpty()) {
+		close(s.counters.ready)
+	} else {
+		s.background.Go(s.runRebuild)
+	}
+	s.every(time.Second, s.wal.syncDirty, s.opts.Sync == SyncEverysec)
+	s.every(diskInterval, func() { s.disk.update(s) }, true)
+	s.every(s.opts.SweepInterval, s.runSweep, s.opts.SweepInterval > 0)
+	return nil
+}
+
+func (s *Store) runRebuild() {
+	started := time.Now()
+	if err := s.rebuildCounters(); err != nil {
+		s.log.Error().Err(err).Msg("cannot count the keys")
+		return
+	}
+	if !s.closing.Load() {
+		close(s.counters.ready)
+		s.log.Info().Dur("took", time.Since(started)).Msg("keys counted after an unclean stop")
+	}
+}
+
+// every calls f at intervals until the store closes.
+func (s *Store) every(interval time.Duration, f func(), enabled bool) {
+	if !enabled {
+		return
+	}
+	s.background.Go(func() {
+		tick := time.NewTicker(interval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-s.stop:
+				return
+			case <-tick.C:
+				f()
+			}
+		}
+	})
+}
+
+// isEmpty reports that no object is stored.
+func (s *Store) isEmpty() bool {
+	iter, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixObject}, UpperBound: prefixEnd(prefixObject)})
+	if err != nil {
+		return false
+	}
+	empty := !iter.First()
+	return iter.Close() == nil && empty
+}
+
+// Close commits and syncs everything, saves the counters and notes a clean
+// stop. No other call may be under way or follow. After a failed commit it only
+// gives the directory free: Pebble may hold locks for ever then.
+func (s *Store) Close() error {
+	s.closing.Store(true)
+	close(s.stop)
+	s.background.Wait()
+	s.lease.wait()
+	err := s.Commit(s.openSeq())
+	if err == nil {
+		err = s.closeClean()
+	}
+	return errors.Join(err, s.lock.Close())
+}
+
+func (s *Store) closeClean() error {
+	select {
+	case <-s.counters.ready:
+		if err := s.db.Set([]byte{prefixCounters}, s.counters.encode(), pebble.Sync); err != nil {
+			return err
+		}
+	default: // not counted yet: the next start counts
+	}
+	err := errors.Join(s.open.batch.Close(), s.open.spare.Close(), s.db.Close())
+	if err == nil && s.failure.Load() != nil {
+		err = *s.failure.Load()
+	}
+	if err != nil {
+		return err
+	}
+	s.nodeMu.Lock()
+	defer s.nodeMu.Unlock()
+	s.node.Clean, s.node.Lease = true, max(s.lease.gen.Last(), s.node.Lease)
+	return s.node.write(s.fs, s.opts.Dir)
+}
+
+// NodeID returns who this node is.
+func (s *Store) NodeID() ring.NodeID { return s.node.NodeID }
+
+// Partitions returns Q.
+func (s *Store) Partitions() int { return s.node.Partitions }
+
+// Incarnation returns the present life of this node's data.
+func (s *Store) Incarnation() version.Incarnation { return s.node.incarnation() }
+
+// HadIncarnation reports whether this directory ever had that incarnation.
+func (s *Store) HadIncarnation(i version.Incarnation) bool {
+	return slices.Contains(s.node.Incarnations, i)
+}
+
+// NextHLC issues an HLC above floor and above every one issued before, over
+// restarts too. It may block on an fsync.
+func (s *Store) NextHLC(nowMS int64, floor version.HLC) (version.HLC, error) {
+	return s.lease.next(nowMS, floor)
+}
+
+// LastHLC returns the greatest HLC issued or observed.
+func (s *Store) LastHLC() version.HLC { return s.lease.gen.Last() }
+
+// NowMS returns the wall clock in Unix milliseconds.
+func (s *Store) NowMS() int64 { return s.opts.Now().UnixMilli() }
+
+func (s *Store) partitionLock(k Key) *sync.Mutex { return &s.locks[s.partitionOf(k)] }
+
+// Stats is what INFO shows of the store.
+type Stats struct {
+	Cache        CacheStats
+	Corrupt      uint64 // objects and tables that failed their checksums when read
+	Swept        uint64 // expired objects purged
+	Commits      uint64 // groups of writes made durable together
+	DriftRefused uint64 // foreign HLCs refused for being too far ahead
+	WideClocks   uint64 // writes of objects whose clock has more than 10 entries
+	DiskFree     uint64 // bytes
+	Pebble       *pebble.Metrics
+}
+
+// Stats returns the present figures.
+func (s *Store) Stats() Stats {
+	return Stats{
+		Cache:        s.cache.stats(),
+		Corrupt:      s.stats.corrupt.Load(),
+		Swept:        s.stats.swept.Load(),
+		Commits:      s.stats.commits.Load(),
+		DriftRefused: s.stats.drift.Load(),
+		WideClocks:   s.stats.wideClocks.Load(),
+		DiskFree:     s.disk.free.Load(),
+		Pebble:       s.db.Metrics(),
+	}
+}

@@ -1,0 +1,129 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"cartwheel/store/version"
+)
+
+// sweeper deletes what has expired. It goes by the expiry rows, in time order:
+//
+//  1. Every object that will expire has an expiry row, at or before that time
+//     or at a time to which the sweeper moved it. An update adds a row only
+//     where there was none or the expiry came nearer: a session that is
+//     touched again and again costs no rows.
+//  2. A row whose time has come is looked at under its object's lock. The
+//     object is gone or no longer expires: the row is deleted. It expires
+//     later, or may not be purged yet: the row is moved. Otherwise object and
+//     row are deleted.
+//  3. Rows already swept leave Pebble tombstones at the head of the range, so
+//     the next sweep starts a minute before where the last one ended, and from
+//     the beginning only after a start.
+type sweeper struct {
+	fromMS int64 // read and written by the one who sweeps
+}
+
+const (
+	sweepRows    = 512 // rows looked at under one commit
+	sweepLag     = time.Minute
+	sweepRetryMS = 60_000 // until an object is looked at again that could not be purged
+)
+
+func (s *Store) runSweep() {
+	if s.Failure() != nil && !errors.Is(s.Failure(), ErrDiskFull) {
+		return
+	}
+	if _, err := s.Sweep(); err != nil {
+		s.log.Error().Err(err).Msg("cannot sweep")
+	}
+	if err := s.reclaimFlushed(); err != nil {
+		s.log.Error().Err(err).Msg("cannot reclaim what was flushed")
+	}
+}
+
+// Sweep purges what has expired and returns how many objects that was. One call
+// at a time.
+func (s *Store) Sweep() (purged int, err error) {
+	nowMS := s.NowMS()
+	for !s.closing.Load() {
+		rows, err := s.dueRows(nowMS)
+		if err != nil || len(rows) == 0 {
+			return purged, err
+		}
+		for _, row := range rows {
+			done, err := s.sweepRow(row, nowMS)
+			if err != nil {
+				return purged, err
+			}
+			if done {
+				purged++
+			}
+		}
+		if err := s.Commit(s.openSeq()); err != nil {
+			return purged, err
+		}
+		if len(rows) < sweepRows {
+			break
+		}
+	}
+	s.stats.swept.Add(uint64(purged))
+	s.sweep.fromMS = max(0, nowMS-sweepLag.Milliseconds())
+	return purged, nil
+}
+
+// dueRows returns copies of the first expiry rows whose time has come.
+func (s *Store) dueRows(nowMS int64) (rows [][]byte, err error) {
+	iter, err := s.db.NewIter(&pebble.IterOptions{
+		LowerBound: Key{}.appendExpiry(nil, s.sweep.fromMS)[:9],
+		UpperBound: Key{}.appendExpiry(nil, nowMS+1)[:9],
+	})
+	if err != nil {
+		return nil, err
+	}
+	for iter.First(); iter.Valid() && len(rows) < sweepRows; iter.Next() {
+		rows = append(rows, bytes.Clone(iter.Key()))
+	}
+	return rows, errors.Join(iter.Error(), iter.Close())
+}
+
+// sweepRow looks at the object of one expiry row and reports whether it purged
+// it.
+func (s *Store) sweepRow(row []byte, nowMS int64) (purged bool, err error) {
+	rowMS, k, err := parseExpiryKey(row)
+	if err != nil {
+		return false, err
+	}
+	lock := s.partitionLock(k)
+	lock.Lock()
+	defer lock.Unlock()
+	hash := s.cache.hash(k.DB, k.User)
+	var o version.Object
+	if _, err := s.load(k, hash, &o); err != nil {
+		o.Reset() // corrupt: its row stays where it is, the expiry's goes
+	}
+	expireAtMS := expiryOf(&o)
+	before := footprintOf(k, &o)
+	purgeable := expireAtMS != 0 && s.purgeable(k, &o, nowMS)
+	s.open.mu.Lock()
+	defer s.open.mu.Unlock()
+	if expireAtMS != 0 && !purgeable {
+		later := expireAtMS
+		if later <= nowMS {
+			later = nowMS + sweepRetryMS
+		}
+		if later == rowMS {
+			return false, nil
+		}
+		s.open.row = k.appendExpiry(s.open.row[:0], later)
+		_ = s.open.batch.Set(s.open.row, nil, nil)
+	}
+	_ = s.open.batch.Delete(row, nil)
+	if purgeable {
+		s.storeLocked(k, hash, nowMS, &o, before)
+	}
+	return purgeable, nil
+}

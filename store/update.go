@@ -1,0 +1,276 @@
+package store
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"cartwheel/cluster/ring"
+	"cartwheel/store/version"
+)
+
+// A Change is what a write does to an object.
+type Change interface {
+	// Apply changes o, which has no siblings where the key is absent, in place
+	// and reports whether it did. It is called once, under the key's lock, and
+	// must not call the store but for NextHLC. What o holds aliases memory that
+	// must not be written to.
+	Apply(o *version.Object) bool
+	// Blind says that the write does not depend on what is stored: it goes
+	// through even where that is corrupt.
+	Blind() bool
+}
+
+// Get sets o to the object under a key; its payloads must not be written to,
+// and stay valid. Where the key is absent, o has no siblings. seq is the commit
+// that makes what was read durable: it may be one to come.
+func (s *Store) Get(db uint8, user []byte, o *version.Object) (seq uint64, err error) {
+	hash := s.cache.hash(db, user)
+	text, seq, found := s.cache.get(hash, user)
+	if found {
+		return seq, decodeCached(text, o)
+	}
+	k := NewKey(db, user)
+	lock := s.partitionLock(k)
+	lock.Lock()
+	defer lock.Unlock()
+	return s.load(k, hash, o)
+}
+
+func decodeCached(text []byte, o *version.Object) error {
+	if len(text) == 0 {
+		o.Reset()
+		return nil
+	}
+	return o.DecodeTrusted(text)
+}
+
+func (s *Store) partitionOf(k Key) ring.Partition {
+	return ring.PartitionOf(k.Token.Slot(), s.node.Partitions)
+}
+
+// load is Get by one who holds the key's partition lock: what it puts into the
+// cache cannot be older than what is there.
+func (s *Store) load(k Key, hash uint64, o *version.Object) (seq uint64, err error) {
+	text, seq, found := s.cache.get(hash, k.User)
+	if found {
+		return seq, decodeCached(text, o)
+	}
+	row := k.appendObject(make([]byte, 0, len(k.User)+1+tailSizeMax))
+	text, closer, err := s.db.Get(row)
+	if errors.Is(err, pebble.ErrNotFound) {
+		o.Reset()
+		s.cache.put(hash, slices.Clone(k.User), len(k.User), 0)
+		return 0, nil
+	}
+	if err != nil {
+		s.stats.corrupt.Add(1)
+		s.log.Error().Err(err).Hex("row", row).Msg("cannot read an object")
+		return 0, &opError{ErrCorrupt, err}
+	}
+	defer closer.Close()
+	buf := make([]byte, 0, len(k.User)+len(text))
+	buf = append(append(buf, k.User...), text...)
+	text = buf[len(k.User):]
+	flushed, err := s.decodeStored(k, text, o)
+	if err != nil {
+		s.quarantine(k, text, err)
+		return 0, &opError{ErrCorrupt, err}
+	}
+	if len(o.Siblings) == 0 {
+		buf = buf[:len(k.User)]
+	}
+	if len(buf) <= cachedBytesMax && (!flushed || len(o.Siblings) == 0) {
+		s.cache.put(hash, buf, len(k.User), 0)
+	}
+	return 0, nil
+}
+
+// decodeStored decodes an object as it is on disk, takes from it what a flush
+// has hidden and reports whether that was anything.
+func (s *Store) decodeStored(k Key, text []byte, o *version.Object) (flushed bool, err error) {
+	if err := o.Decode(text); err != nil {
+		return false, err
+	}
+	if mark := s.marks.of(k.DB); mark != 0 {
+		stored := len(o.Siblings)
+		o.Flush(mark)
+		flushed = len(o.Siblings) < stored
+	}
+	if len(o.Siblings) == 0 {
+		o.Reset()
+	}
+	return flushed, nil
+}
+
+// quarantine keeps the bytes of a corrupt object where they can be looked at,
+// and leaves them in their place too: the key must not turn into an absent one.
+func (s *Store) quarantine(k Key, text []byte, cause error) {
+	s.stats.corrupt.Add(1)
+	row := k.appendQuarantine(nil)
+	s.log.Error().Err(cause).Hex("row", row).Int("bytes", len(text)).Msg("a stored object is corrupt: quarantined")
+	if s.writable(false) == nil {
+		s.open.mu.Lock()
+		_ = s.open.batch.Set(row, text, nil)
+		s.open.mu.Unlock()
+	}
+}
+
+// Update changes the object under a key and returns the sequence to Commit
+// before the change is acknowledged. Others see it before that, with the same
+// sequence. o is memory to work in; it is left as the change made it.
+//
+// Where nothing was applied the error is one of ErrDiskFull, ErrStopped,
+// ErrCorrupt.
+func (s *Store) Update(k Key, nowMS int64, o *version.Object, change Change) (seq uint64, err error) {
+	lock := s.partitionLock(k)
+	lock.Lock()
+	seq, full, err := s.update(k, nowMS, o, change)
+	lock.Unlock()
+	if full {
+		err = s.Commit(seq)
+	}
+	return seq, err
+}
+
+func (s *Store) update(k Key, nowMS int64, o *version.Object, change Change) (seq uint64, full bool, err error) {
+	hash := s.cache.hash(k.DB, k.User)
+	seq, err = s.load(k, hash, o)
+	if err != nil {
+		if !change.Blind() || !errors.Is(err, ErrCorrupt) {
+			return 0, false, err
+		}
+		o.Reset()
+	}
+	before := footprintOf(k, o)
+	if !change.Apply(o) {
+		return seq, false, nil
+	}
+	return s.store(k, hash, nowMS, o, before)
+}
+
+// UpdateMany changes the objects under several different keys, all under their
+// locks and in one commit. apply gets them in the order of keys and says by
+// setting changed which it changed. objects is memory to work in, as long as
+// keys.
+func (s *Store) UpdateMany(keys []Key, nowMS int64, objects []version.Object, apply func(objects []version.Object, changed []bool)) (seq uint64, err error) {
+	partitions := make([]ring.Partition, len(keys))
+	for i, k := range keys {
+		partitions[i] = s.partitionOf(k)
+	}
+	slices.Sort(partitions)
+	partitions = slices.Compact(partitions)
+	for _, p := range partitions {
+		s.locks[p].Lock()
+		defer s.locks[p].Unlock()
+	}
+	before := make([]footprint, len(keys))
+	for i, k := range keys {
+		loaded, err := s.load(k, s.cache.hash(k.DB, k.User), &objects[i])
+		if err != nil {
+			return 0, err
+		}
+		seq = max(seq, loaded)
+		before[i] = footprintOf(k, &objects[i])
+	}
+	if err := s.writable(false); err != nil {
+		return 0, err
+	}
+	changed := make([]bool, len(keys))
+	apply(objects, changed)
+	s.open.mu.Lock() // one batch for all: a commit cannot come between
+	defer s.open.mu.Unlock()
+	for i, k := range keys {
+		if changed[i] {
+			s.storeLocked(k, s.cache.hash(k.DB, k.User), nowMS, &objects[i], before[i])
+			seq = s.open.seq
+		}
+	}
+	return seq, nil
+}
+
+// A footprint is what of an object matters for what is kept beside it.
+type footprint struct {
+	counts     Counts
+	expireAtMS int64
+}
+
+func footprintOf(k Key, o *version.Object) footprint {
+	if len(o.Siblings) == 0 {
+		return footprint{}
+	}
+	return footprint{weigh(k, o), expiryOf(o)}
+}
+
+// expiryOf returns when the last of the siblings expires, or 0 if one never
+// does.
+func expiryOf(o *version.Object) int64 {
+	var last int64
+	for i := range o.Siblings {
+		sib := &o.Siblings[i]
+		if sib.Tombstone {
+			continue
+		}
+		if sib.ExpireAtMS == 0 {
+			return 0
+		}
+		last = max(last, sib.ExpireAtMS)
+	}
+	return last
+}
+
+// purgeable is the one predicate of what may be forgotten: an object of which
+// nothing is alive, and all of which every owner has seen.
+func (s *Store) purgeable(k Key, o *version.Object, nowMS int64) bool {
+	return o.DeadAt(nowMS) && o.MaxHLC() <= s.opts.Watermark(s.partitionOf(k))
+}
+
+func (s *Store) store(k Key, hash uint64, nowMS int64, o *version.Object, before footprint) (seq uint64, full bool, err error) {
+	if err := s.writable(s.purgeable(k, o, nowMS)); err != nil {
+		return 0, false, err
+	}
+	s.open.mu.Lock()
+	defer s.open.mu.Unlock()
+	s.storeLocked(k, hash, nowMS, o, before)
+	return s.open.seq, s.open.batch.Len() > batchBytesMax, nil
+}
+
+// storeLocked adds the changed object, what is kept beside it and the cache's
+// entry to the open batch, whose lock the caller holds.
+func (s *Store) storeLocked(k Key, hash uint64, nowMS int64, o *version.Object, before footprint) {
+	var after footprint
+	var buf []byte
+	s.open.row = k.appendObject(s.open.row[:0])
+	if s.purgeable(k, o, nowMS) {
+		_ = s.open.batch.Delete(s.open.row, nil)
+		buf = slices.Clone(k.User)
+	} else {
+		o.Prune(s.opts.Watermark(s.partitionOf(k)))
+		after = footprintOf(k, o)
+		buf = make([]byte, 0, len(k.User)+encodedBytes(o))
+		buf = version.AppendObject(append(buf, k.User...), o)
+		_ = s.open.batch.Set(s.open.row, buf[len(k.User):], nil)
+		if len(o.Clock) > wideClock {
+			s.stats.wideClocks.Add(1)
+		}
+	}
+	if after.expireAtMS != 0 && (before.expireAtMS == 0 || after.expireAtMS < before.expireAtMS) {
+		s.open.row = k.appendExpiry(s.open.row[:0], after.expireAtMS)
+		_ = s.open.batch.Set(s.open.row, nil, nil)
+	}
+	s.cache.put(hash, buf, len(k.User), s.open.seq)
+	s.counters.add(s.partitionOf(k), k.DB, after.counts.minus(before.counts))
+}
+
+// wideClock is the number of entries past which a vector clock is counted.
+const wideClock = 10
+
+// encodedBytes is about what an object encodes to, never less.
+func encodedBytes(o *version.Object) int {
+	n := 32 + 16*len(o.Clock)
+	for i := range o.Siblings {
+		n += 40 + len(o.Siblings[i].Payload)
+	}
+	return n
+}
