@@ -103,6 +103,9 @@ func (c *cache) get(hash uint64, key []byte) (object []byte, seq uint64, found b
 // put stores buf, which is the key and then its object and which the cache
 // keeps. seq is the commit that makes it durable.
 func (c *cache) put(hash uint64, buf []byte, keyLen int, seq uint64) {
+	if buf == nil { // the empty key, absent: a nil buf would mark the entry as free
+		buf = []byte{}
+	}
 	s := c.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()

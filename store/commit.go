@@ -63,7 +63,6 @@ func (s *Store) Commit(seq uint64) error {
 	}
 	if err != nil {
 		s.fail(err)
-		s.cache.clear() // it holds what was not committed
 		return &opError{ErrCommit, err}
 	}
 	if batch.Len() > batchBytesMax {
@@ -84,6 +83,7 @@ func (s *Store) Commit(seq uint64) error {
 func (s *Store) apply(batch *pebble.Batch) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
+			s.broken.Store(true)
 			err = fmt.Errorf("pebble: %v", r)
 		}
 	}()
@@ -93,9 +93,10 @@ func (s *Store) apply(batch *pebble.Batch) (err error) {
 	return s.db.Apply(batch, pebble.Sync)
 }
 
-// fail stops writes for good.
+// fail stops writes for good. Pebble calls it too, with its own locks held.
 func (s *Store) fail(err error) {
 	if s.failure.CompareAndSwap(nil, &err) {
+		s.cache.clear() // it holds what was not committed
 		s.log.Error().Err(err).Msg("a commit failed: writes are stopped until a restart, reads go on")
 	}
 }
@@ -115,4 +116,17 @@ func (s *Store) Failure() error {
 		return *err
 	}
 	return s.disk.check(false)
+}
+
+// Sync returns when everything changed before the call is on the disk, whatever
+// the mode.
+func (s *Store) Sync() error {
+	if err := s.Commit(s.openSeq()); err != nil {
+		return err
+	}
+	s.wal.syncDirty()
+	if err := s.failure.Load(); err != nil {
+		return &opError{ErrCommit, *err}
+	}
+	return nil
 }

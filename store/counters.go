@@ -4,10 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"sync"
 	"sync/atomic"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cespare/xxhash/v2"
+	"github.com/cockroachdb/pebble/v2"
 
 	"cartwheel/cluster/ring"
 	"cartwheel/store/version"
@@ -65,6 +66,8 @@ type counters struct {
 	byDB [Databases][]partitionCounts
 	// ready is closed when the counts are right.
 	ready chan struct{}
+	// setting is held by those who set counts rather than add to them.
+	setting sync.Mutex
 }
 
 type partitionCounts struct{ keys, expires, bytes, expireAtMSSum atomic.Int64 }
@@ -204,6 +207,8 @@ func (s *Store) rebuildCounters() error {
 }
 
 func (s *Store) recount(p ring.Partition) error {
+	s.counters.setting.Lock()
+	defer s.counters.setting.Unlock()
 	first, last := p.Span(s.node.Partitions)
 	lock := &s.locks[p]
 	lock.Lock()
@@ -223,6 +228,7 @@ func (s *Store) recount(p ring.Partition) error {
 	err := s.scanObjects(snapshot, first, last, func(k Key, text []byte) error {
 		if _, err := s.decodeStored(k, text, &o); err == nil {
 			found[k.DB].add(weigh(k, &o))
+			raise(&s.highest, o.MaxHLC())
 		}
 		return nil
 	})

@@ -36,7 +36,9 @@ func (s *Store) loadMarks() error {
 			_ = iter.Close()
 			return fmt.Errorf("flush mark %x = %x is malformed", row, v)
 		}
-		s.marks.byDB[row[1]].Store(binary.BigEndian.Uint64(v))
+		mark := version.HLC(binary.BigEndian.Uint64(v))
+		s.marks.byDB[row[1]].Store(uint64(mark))
+		s.issueAbove(mark)
 		s.marks.reclaim[row[1]].Store(v[8] != 0)
 	}
 	return iter.Close()
@@ -51,15 +53,28 @@ func (s *Store) setMark(db uint8, mark version.HLC, reclaim bool) {
 	_ = s.open.batch.Set([]byte{prefixMark, db}, v, nil)
 }
 
+// issueAbove makes the HLCs issued from now on be above a mark, so that it hides
+// no later write, whatever the wall clock says.
+func (s *Store) issueAbove(mark version.HLC) {
+	_ = s.lease.gen.Observe(mark, mark.Milliseconds()) // never too far ahead of itself
+}
+
 // Flush raises the flush marks of some databases to mark and returns the
-// sequence to Commit. It holds all partition locks for a moment.
+// sequence to Commit. It holds all partition locks over a commit. The counts of
+// these databases are 0 from then on; what was written after the mark, if there
+// is anything, is added when the sweeper has looked at it.
 func (s *Store) Flush(dbs []uint8, mark version.HLC) (seq uint64, err error) {
 	if err := s.writable(true); err != nil {
 		return 0, err
 	}
+	s.counters.setting.Lock()
+	defer s.counters.setting.Unlock()
 	for p := range s.locks {
 		s.locks[p].Lock()
 		defer s.locks[p].Unlock()
+	}
+	if err := s.Commit(s.openSeq()); err != nil { // the cache must not forget what only it has
+		return 0, err
 	}
 	s.open.mu.Lock()
 	defer s.open.mu.Unlock()
@@ -67,11 +82,12 @@ func (s *Store) Flush(dbs []uint8, mark version.HLC) (seq uint64, err error) {
 	for _, db := range dbs {
 		flushed[db] = true
 	}
-	whole := s.nothingOutside(flushed)
+	whole := s.nothingOutside(flushed, mark)
 	for _, db := range dbs {
 		if s.marks.of(db) >= mark {
 			continue
 		}
+		s.issueAbove(mark)
 		s.setMark(db, mark, !whole)
 		s.marks.byDB[db].Store(uint64(mark))
 		s.marks.reclaim[db].Store(!whole)
@@ -88,31 +104,28 @@ func (s *Store) Flush(dbs []uint8, mark version.HLC) (seq uint64, err error) {
 	return s.open.seq, nil
 }
 
-// nothingOutside reports that the databases that are not flushed are known to
-// be empty, so that the rows can go as one range. Rows written after the mark
-// cannot be among them, since all partitions are locked.
-func (s *Store) nothingOutside(flushed [Databases]bool) bool {
+// nothingOutside reports that nothing was written after the mark and that the
+// databases that are not flushed are known to be empty, so that the rows can go
+// as one range. The caller holds all partition locks.
+func (s *Store) nothingOutside(flushed [Databases]bool, mark version.HLC) bool {
 	select {
 	case <-s.counters.ready:
 	default:
-		return flushed == allDatabases()
+		return false
+	}
+	if s.highest.Load() > uint64(mark) {
+		return false
 	}
 	for db := range flushed {
-		if !flushed[db] && s.counters.sum(uint8(db)) != (Counts{}) {
+		if !flushed[db] && (s.marks.reclaim[db].Load() || s.counters.sum(uint8(db)) != (Counts{})) {
 			return false
 		}
 	}
 	return true
 }
 
-func allDatabases() (all [Databases]bool) {
-	for db := range all {
-		all[db] = true
-	}
-	return all
-}
-
-// reclaimFlushed deletes the rows that flush marks hide, a partition at a time.
+// reclaimFlushed deletes the rows that flush marks hide, a partition at a time,
+// and counts those of the same databases that they do not hide.
 func (s *Store) reclaimFlushed() error {
 	var marked [Databases]version.HLC
 	some := false
@@ -128,7 +141,7 @@ func (s *Store) reclaimFlushed() error {
 		if s.closing.Load() {
 			return nil
 		}
-		if err := s.reclaimPartition(p); err != nil {
+		if err := s.reclaimPartition(p, marked); err != nil {
 			return err
 		}
 	}
@@ -144,7 +157,9 @@ func (s *Store) reclaimFlushed() error {
 	return s.Commit(seq)
 }
 
-func (s *Store) reclaimPartition(p ring.Partition) error {
+func (s *Store) reclaimPartition(p ring.Partition, marked [Databases]version.HLC) error {
+	s.counters.setting.Lock()
+	defer s.counters.setting.Unlock()
 	first, last := p.Span(s.node.Partitions)
 	lock := &s.locks[p]
 	lock.Lock()
@@ -152,20 +167,29 @@ func (s *Store) reclaimPartition(p ring.Partition) error {
 	if err := s.Commit(s.openSeq()); err != nil { // the scan sees what is committed
 		return err
 	}
+	var left [Databases]Counts
 	var o version.Object
 	err := s.scanObjects(s.db, first, last, func(k Key, text []byte) error {
-		flushed, err := s.decodeStored(k, text, &o)
-		if err != nil || !flushed || len(o.Siblings) != 0 {
+		if _, err := s.decodeStored(k, text, &o); err != nil || marked[k.DB] == 0 {
+			return nil
+		}
+		if len(o.Siblings) != 0 {
+			left[k.DB].add(weigh(k, &o))
 			return nil
 		}
 		s.open.mu.Lock()
+		defer s.open.mu.Unlock()
 		s.open.row = k.appendObject(s.open.row[:0])
-		err = s.open.batch.Delete(s.open.row, nil)
-		s.open.mu.Unlock()
-		return err
+		return s.open.batch.Delete(s.open.row, nil)
 	})
 	if err != nil {
 		return err
+	}
+	for db, n := range left {
+		if marked[db] != 0 {
+			s.counters.byDB[db][p].reset()
+			s.counters.add(p, uint8(db), n)
+		}
 	}
 	return s.Commit(s.openSeq())
 }

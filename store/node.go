@@ -26,6 +26,8 @@ type nodeRecord struct {
 	Incarnations []version.Incarnation `json:"incarnations"`
 	// Lease is an upper bound of the HLCs issued.
 	Lease version.HLC `json:"lease"`
+	// Highest is the highest HLC in what is stored, noted at a clean stop.
+	Highest version.HLC `json:"highest"`
 	// Sync is the mode of the last start, Clean whether it was stopped cleanly.
 	Sync  SyncMode `json:"sync"`
 	Clean bool     `json:"clean"`
@@ -58,6 +60,31 @@ func (rec *nodeRecord) newIncarnation() {
 
 func (rec *nodeRecord) incarnation() version.Incarnation {
 	return rec.Incarnations[len(rec.Incarnations)-1]
+}
+
+// makeDir makes dir and what is missing above it, durably.
+func makeDir(fs vfs.FS, dir string) error {
+	if _, err := fs.Stat(dir); !errors.Is(err, errNotExist) {
+		return err
+	}
+	parent := fs.PathDir(dir)
+	if parent != dir {
+		if err := makeDir(fs, parent); err != nil {
+			return err
+		}
+	}
+	if err := fs.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return syncDir(fs, parent)
+}
+
+func syncDir(fs vfs.FS, dir string) error {
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // readNode reads the record of dir. In an empty directory it returns none and
@@ -117,9 +144,5 @@ func (rec *nodeRecord) write(fs vfs.FS, dir string) error {
 	if err := fs.Rename(newName, fs.PathJoin(dir, nodeFile)); err != nil {
 		return err
 	}
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return syncDir(fs, dir)
 }

@@ -16,9 +16,12 @@ func (s *Store) openPebble() error {
 	blocks := pebble.NewCache(memory / 4)
 	defer blocks.Unref()
 	opts := &pebble.Options{
-		FS:                 s.wal,
-		Logger:             pebbleLogger{s},
-		FormatMajorVersion: pebble.FormatNewest,
+		FS:     s.wal,
+		Logger: pebbleLogger{s},
+		// The newest before FormatWALSyncChunks. From that on a log says in itself
+		// how far it was synced, which walFS makes a lie: after a power cut Pebble
+		// would take the end of the log for corruption and refuse to open.
+		FormatMajorVersion: pebble.FormatColumnarBlocks,
 		Cache:              blocks,
 		// One memtable fills while one is flushed; a third makes writers wait.
 		MemTableSize:                uint64(memory / 8),
@@ -75,5 +78,6 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 }
 
 func (l pebbleLogger) Fatalf(format string, args ...any) {
+	l.s.broken.Store(true)
 	l.s.fail(fmt.Errorf("pebble: "+format, args...))
 }

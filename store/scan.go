@@ -45,6 +45,8 @@ func (s *Store) Scan(first, last ring.Token, visit func(k Key, o *version.Object
 		if _, err := s.decodeStored(k, text, &o); err != nil {
 			s.stats.corrupt.Add(1)
 			object = nil
+		} else if len(o.Siblings) == 0 {
+			return nil // a flush has hidden it
 		}
 		if !visit(k, object) {
 			return errStopScan

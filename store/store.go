@@ -22,7 +22,7 @@ var errNotExist = iofs.ErrNotExist
 
 // A Store holds one node's objects. Its methods are safe for concurrent use.
 //
-// Locks are taken in this order: locks[p] (several in ascending order), then
+// Locks are taken in this order: counters.setting, then locks[p] (several in ascending order), then
 // commitMu, then open.mu; the cache's are innermost.
 type Store struct {
 	opts Options
@@ -39,13 +39,15 @@ type Store struct {
 	cache    *cache
 	counters *counters
 	marks    marks
-	locks    []sync.Mutex // by partition: held while an object of it is read and changed
+	highest  atomic.Uint64 // HLC of all that is stored; known when the counts are ready
+	locks    []sync.Mutex  // by partition: held while an object of it is read and changed
 
 	open      openBatch
 	commitMu  sync.Mutex    // held by the one who commits
 	committed atomic.Uint64 // the last sequence whose commit is done
 
 	failure atomic.Pointer[error] // why writes are stopped; nil: they are not
+	broken  atomic.Bool           // Pebble itself gave up: it may hold locks for ever
 	disk    diskGauge
 	stats   stats
 
@@ -65,8 +67,11 @@ type stats struct {
 func Open(opts Options) (_ *Store, err error) {
 	opts = opts.withDefaults()
 	s := &Store{opts: opts, log: opts.Log, fs: opts.FS, stop: make(chan struct{})}
-	if err := s.fs.MkdirAll(opts.Dir, 0o755); err != nil {
+	if err := makeDir(s.fs, opts.Dir); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
+	if _, _, err := readNode(s.fs, opts.Dir); err != nil {
+		return nil, err // before the lock leaves a file where it does not belong
 	}
 	if s.lock, err = s.fs.Lock(s.fs.PathJoin(opts.Dir, lockFile)); err != nil {
 		return nil, lockError(err)
@@ -80,6 +85,7 @@ func Open(opts Options) (_ *Store, err error) {
 		return nil, err
 	}
 	wasClean := s.node.Clean
+	s.cache = newCache(s.opts.MemoryBytes/2, s.committed.Load)
 	if err := s.openPebble(); err != nil {
 		return nil, err
 	}
@@ -140,7 +146,6 @@ func (s *Store) openState(wasClean bool) error {
 	s.locks = make([]sync.Mutex, q)
 	s.open.seq = 1
 	s.open.batch, s.open.spare = s.db.NewBatch(), s.db.NewBatch()
-	s.cache = newCache(s.opts.MemoryBytes/2, s.committed.Load)
 	s.counters = newCounters(q)
 	s.disk.update(s)
 	if err := s.loadMarks(); err != nil {
@@ -151,6 +156,7 @@ func (s *Store) openState(wasClean bool) error {
 		return fmt.Errorf("read the counters: %w", err)
 	}
 	if wasClean && (saved || s.isEmpty()) {
+		s.highest.Store(uint64(s.node.Highest))
 		close(s.counters.ready)
 	} else {
 		s.background.Go(s.runRebuild)
@@ -203,16 +209,21 @@ func (s *Store) isEmpty() bool {
 }
 
 // Close commits and syncs everything, saves the counters and notes a clean
-// stop. No other call may be under way or follow. After a failed commit it only
-// gives the directory free: Pebble may hold locks for ever then.
+// stop. No other call may be under way or follow. After a failed commit it
+// returns why, and the stop is not a clean one.
 func (s *Store) Close() error {
 	s.closing.Store(true)
 	close(s.stop)
 	s.background.Wait()
 	s.lease.wait()
 	err := s.Commit(s.openSeq())
-	if err == nil {
+	switch {
+	case err == nil:
 		err = s.closeClean()
+	case s.broken.Load():
+		// Pebble keeps its own lock of the directory until the process ends.
+	default:
+		err = errors.Join(err, s.db.Close())
 	}
 	return errors.Join(err, s.lock.Close())
 }
@@ -234,7 +245,8 @@ func (s *Store) closeClean() error {
 	}
 	s.nodeMu.Lock()
 	defer s.nodeMu.Unlock()
-	s.node.Clean, s.node.Lease = true, max(s.lease.gen.Last(), s.node.Lease)
+	s.node.Clean, s.node.Lease = true, s.lease.gen.Last()
+	s.node.Highest = version.HLC(s.highest.Load())
 	return s.node.write(s.fs, s.opts.Dir)
 }
 
@@ -263,6 +275,16 @@ func (s *Store) LastHLC() version.HLC { return s.lease.gen.Last() }
 
 // NowMS returns the wall clock in Unix milliseconds.
 func (s *Store) NowMS() int64 { return s.opts.Now().UnixMilli() }
+
+// raise makes a at least to.
+func raise(a *atomic.Uint64, to version.HLC) {
+	for {
+		was := a.Load()
+		if was >= uint64(to) || a.CompareAndSwap(was, uint64(to)) {
+			return
+		}
+	}
+}
 
 func (s *Store) partitionLock(k Key) *sync.Mutex { return &s.locks[s.partitionOf(k)] }
 

@@ -93,7 +93,7 @@ func (s *Store) dueRows(nowMS int64) (rows [][]byte, err error) {
 // sweepRow looks at the object of one expiry row and reports whether it purged
 // it.
 func (s *Store) sweepRow(row []byte, nowMS int64) (purged bool, err error) {
-	rowMS, k, err := parseExpiryKey(row)
+	_, k, err := parseExpiryKey(row)
 	if err != nil {
 		return false, err
 	}
@@ -114,9 +114,6 @@ func (s *Store) sweepRow(row []byte, nowMS int64) (purged bool, err error) {
 		later := expireAtMS
 		if later <= nowMS {
 			later = nowMS + sweepRetryMS
-		}
-		if later == rowMS {
-			return false, nil
 		}
 		s.open.row = k.appendExpiry(s.open.row[:0], later)
 		_ = s.open.batch.Set(s.open.row, nil, nil)

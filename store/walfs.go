@@ -98,10 +98,10 @@ func (f *walFile) Write(p []byte) (int, error) {
 	if f.fs.failed.Load() {
 		return len(p), nil
 	}
-	f.dirty.Store(true)
 	if _, err := f.File.Write(p); err != nil {
 		f.fs.fail(err)
 	}
+	f.dirty.Store(true) // after the write: a sync that came between has not synced it
 	return len(p), nil
 }
 

@@ -13,7 +13,7 @@ import (
 var keyspaceCommands = []generator{
 	{"SCAN", drawScan},
 	{"SCAN errors", func(t *rapid.T) command {
-		c := withOptions(t, []string{"SCAN", pick(t, "abc", "-1", "", "0x1", "18446744073709551616", "1.0", " 0")}, 1, bare("NOPE"))
+		c := withOptions(t, []string{"SCAN", pick(t, "abc", "", "0x1", "18446744073709551616", "1.0", " 0")}, 1, bare("NOPE"))
 		c.sound = true
 		return c
 	}},
@@ -42,8 +42,10 @@ func drawScan(t *rapid.T) command {
 	c := withOptions(t, []string{"SCAN", "0"}, 3,
 		valued("COUNT", func(t *rapid.T) string { return pick(t, "1", "2", "3", "1000", "0", "-1", "abc") }),
 		valued("MATCH", pattern),
-		valued("TYPE", func(t *rapid.T) string { return pick(t, "string", "STRING", "list", "nosuch") }))
-	c.play, c.how = sameScan, "to the end; the keys seen"
+		valued("TYPE", func(t *rapid.T) string { return pick(t, "string", "STRING", "list", "nosuch") }),
+		bare("NOPE"))
+	// What a cursor means that the server never gave out is its own affair: so it is not mangled.
+	c.play, c.how, c.sound = sameScan, "to the end; the keys seen", true
 	return c
 }
 

@@ -22,7 +22,7 @@ var stringCommands = []generator{
 	{"MGET", func(t *rapid.T) command { return send(slices.Insert(someOf(t, 0, 5, aKey), 0, "MGET")...) }},
 	{"MSET", func(t *rapid.T) command { return send(slices.Insert(keysAndValues(t, aKey), 0, "MSET")...) }},
 	{"MSETNX", func(t *rapid.T) command {
-		// Its keys must share a slot in Cartwheel, by design; what it does with others is in errors_test.go.
+		// Its keys must share a slot in Cartwheel, by design; what it does with others is in versions_test.go.
 		c := send(slices.Insert(keysAndValues(t, aSlotKey), 0, "MSETNX")...)
 		c.sound = true
 		return c

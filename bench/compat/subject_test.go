@@ -1,7 +1,10 @@
 package compat
 
 import (
+	"flag"
 	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,12 +15,31 @@ import (
 	"cartwheel/bench/proc"
 )
 
+var seed = flag.Uint64("seed", 0, "seed of all that is random in these tests, as an earlier run printed it; 0 for a new one")
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if *seed == 0 {
+		*seed = rand.Uint64()
+	}
+	fmt.Printf("everything random here comes from -seed %d\n", *seed)
+	if flag.Lookup("rapid.seed").Value.String() == "0" {
+		if err := flag.Set("rapid.seed", strconv.FormatUint(*seed, 10)); err != nil {
+			panic(err)
+		}
+	}
 	code := m.Run()
 	if err := proc.RemoveBinary(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
 	os.Exit(code)
+}
+
+// random is a source of its own for a test, so that the tests draw the same whichever of them run.
+func random(t testing.TB) *rand.Rand {
+	hash := fnv.New64a()
+	_, _ = hash.Write([]byte(t.Name()))
+	return rand.New(rand.NewPCG(*seed, hash.Sum64()))
 }
 
 // settings says how a server under test is started; the zero value is its defaults.

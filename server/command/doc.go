@@ -6,7 +6,7 @@
 // looks a name up here and finds its own code by the command's ID.
 //
 // The table is commands.json, which is generated and never edited: gen asks a Redis 7.0 for its
-// COMMAND INFO and COMMAND DOCS, keeps the commands named in gen/include.txt, raises them to Redis
+// COMMAND and COMMAND DOCS, keeps the commands named in gen/include.txt, raises them to Redis
 // 7.2 with gen/redis72.json and adds our own from gen/cartwheel.json. To add a command, name it or
 // write it there, start a redis-server 7.0 on its usual port, and run go generate. The docs that
 // come from Redis are under the licence in LICENSE.redis.

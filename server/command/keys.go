@@ -8,9 +8,11 @@ import (
 )
 
 // What COMMAND GETKEYS says, after "ERR ", of arguments whose keys it cannot tell.
+//
+//lint:file-ignore ST1005 The words are Redis's.
 var (
-	ErrNoKeys = errors.New("The command has no key arguments")               //nolint:staticcheck // Redis's words
-	ErrArity  = errors.New("Invalid number of arguments specified for command") //nolint:staticcheck // Redis's words
+	ErrNoKeys = errors.New("The command has no key arguments")
+	ErrArity  = errors.New("Invalid number of arguments specified for command")
 )
 
 // KeySpec tells where some of a command's keys are and what it does with them. Of Redis's kinds only

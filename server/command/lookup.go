@@ -15,8 +15,8 @@ const maxName = 16
 //
 //  1. A name is at most 16 bytes. It is loaded into two words, zero-padded, and its A to Z are
 //     folded to lower case eight bytes at a time.
-//  2. One multiplication hashes the words and the length into a table of slots, open addressing,
-//     linear probing, less than half full.
+//  2. The words are hashed by multiplying into a table of slots, open addressing, linear probing, less
+//     than half full.
 //  3. A slot holds the folded words and the length, so that a comparison is three integers and
 //     touches no string. The length tells "get" from "get\x00".
 //
@@ -57,7 +57,7 @@ func (x *nameIndex) add(c *Command) error {
 		return fmt.Errorf("command %q is there twice", c.Name)
 	}
 	low, high := fold(name)
-	i := x.home(low, high, len(name))
+	i := x.home(low, high)
 	for x.slots[i].command != nil {
 		i = (i + 1) & uint64(len(x.slots)-1)
 	}
@@ -71,7 +71,7 @@ func (x *nameIndex) find(name []byte) *Command {
 		return nil
 	}
 	low, high := fold(name)
-	for i := x.home(low, high, length); ; i++ {
+	for i := x.home(low, high); ; i++ {
 		slot := &x.slots[i&uint64(len(x.slots)-1)]
 		if slot.command == nil {
 			return nil
@@ -83,9 +83,9 @@ func (x *nameIndex) find(name []byte) *Command {
 }
 
 // home is the slot at which the search for a name begins.
-func (x *nameIndex) home(low, high uint64, length int) uint64 {
+func (x *nameIndex) home(low, high uint64) uint64 {
 	const odd1, odd2 = 0x9e3779b97f4a7c15, 0xc2b2ae3d27d4eb4f
-	return ((low ^ high*odd2) + uint64(length)) * odd1 >> x.shift
+	return (low ^ high*odd2) * odd1 >> x.shift
 }
 
 // fold loads a name of 1 to 16 bytes into two words, zero-padded and in lower case.

@@ -67,6 +67,15 @@ func (o *Object) Put(context Clock, s Sibling) {
 	}
 }
 
+// Alive is the winner if a reader at that time sees a value in it, else nil. It is valid until the
+// object changes.
+func (o *Object) Alive(nowMS int64) *Sibling {
+	if len(o.Siblings) == 0 || o.Siblings[0].DeadAt(nowMS) {
+		return nil
+	}
+	return &o.Siblings[0]
+}
+
 // MaxHLC is the highest HLC anywhere in the object, zero where there is none.
 func (o *Object) MaxHLC() HLC {
 	highest := o.Clock.MaxHLC()

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"cartwheel/bench/machine"
+)
+
+// compareCommand is `bench compare`: the table of rows, measured.
+type compareCommand struct {
+	commonFlags
+	Rounds   int           `default:"5" help:"Pairs of runs in each row; the ratio is the median of theirs."`
+	Seconds  float64       `default:"2.5" help:"About how long each run lasts."`
+	Requests int           `help:"Requests in each run, in place of --seconds."`
+	Only     regexpPattern `help:"Only the rows whose name matches, such as '^GET P1$'." placeholder:"REGEXP"`
+	Strict   bool          `help:"Exit with status 1 when a row is under its floor."`
+}
+
+// regexpPattern is a flag; empty matches everything.
+type regexpPattern string
+
+// Validate is called by kong.
+func (p regexpPattern) Validate() error {
+	_, err := regexp.Compile(string(p))
+	return err
+}
+
+// Validate is called by kong.
+func (c *compareCommand) Validate() error {
+	switch {
+	case c.Rounds < 1:
+		return errors.New("--rounds is at least 1")
+	case c.Requests < 0 || c.Requests > requestsMax:
+		return fmt.Errorf("--requests is at most %d", requestsMax)
+	case c.Requests == 0 && !(c.Seconds > 0 && c.Seconds <= 3600):
+		return errors.New("--seconds is above 0 and at most 3600")
+	case len(c.chosen()) == 0:
+		return fmt.Errorf("--only %s matches no row", c.Only)
+	}
+	return nil
+}
+
+// Run measures, prints the table and writes the reports. It blocks for about
+// rows x rounds x 2 x (seconds + 1). A row under its floor is an error only with --strict.
+func (c *compareCommand) Run(ctx context.Context) error {
+	facts := machine.Read(ctx) // before the cores are given up
+	cores, err := machine.UseCores(coresShared)
+	if err != nil {
+		return err
+	}
+	report := compareReport{
+		Command: typedCommand(os.Args[1:]), Began: time.Now().UTC().Truncate(time.Second),
+		Machine: facts, CoresShared: cores, Subject: c.Subject, RoundCount: c.Rounds,
+	}
+	if report.SubjectVersion, err = subjectVersion(ctx, c.Subject); err != nil {
+		return err
+	}
+	if report.RedisBenchmark, err = redisBenchmarkVersion(ctx); err != nil {
+		return err
+	}
+	if err := c.measure(ctx, &report); err != nil {
+		return err
+	}
+	if err := report.table(os.Stdout); err != nil {
+		return err
+	}
+	if err := report.write(c.Out); err != nil {
+		return err
+	}
+	if under := report.underFloor(); c.Strict && len(under) > 0 {
+		return fmt.Errorf("%w: %s", errFloor, strings.Join(under, ", "))
+	}
+	return nil
+}
+
+// measure adds the rows to the report, those of one --sync on one pair of servers.
+func (c *compareCommand) measure(ctx context.Context, report *compareReport) (err error) {
+	dir, err := c.dataDir()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if report.FileSystem, err = machine.FileSystem(dir); err != nil {
+		return err
+	}
+	var servers *pair
+	closeServers := func() error {
+		if servers == nil {
+			return nil
+		}
+		return servers.Close()
+	}
+	defer func() { err = errors.Join(err, closeServers()) }()
+	var sync string
+	for n, r := range c.chosen() {
+		if sync != r.sync {
+			if err := closeServers(); err != nil {
+				return err
+			}
+			sync = r.sync
+			if servers, err = startPair(ctx, c.Subject, sync, dir); err != nil {
+				return err
+			}
+		}
+		fmt.Fprintf(os.Stderr, "measuring %s (%d of %d)\n", r.name(), n+1, len(c.chosen()))
+		rounds, err := servers.measure(ctx, r, c.Rounds, c.amount())
+		if err != nil {
+			return err
+		}
+		report.Rows = append(report.Rows, find(r, c.load(r), rounds))
+	}
+	return nil
+}
+
+// chosen are the rows to measure.
+func (c *compareCommand) chosen() []row {
+	only := regexp.MustCompile(string(c.Only)) // Validate has compiled it
+	var chosen []row
+	for _, r := range rows {
+		if only.MatchString(r.name()) {
+			chosen = append(chosen, r)
+		}
+	}
+	return chosen
+}
+
+func (c *compareCommand) amount() amount {
+	return amount{duration: time.Duration(c.Seconds * float64(time.Second)), requests: c.Requests}
+}
+
+// load is a row's load in words of the shell, for the report.
+func (c *compareCommand) load(r row) string {
+	requests := fmt.Sprintf("(about %g s)", c.Seconds)
+	if c.Requests > 0 {
+		requests = fmt.Sprint(c.Requests)
+	}
+	return loadProgram + " " + strings.Join(r.load(), " ") + " -n " + requests
+}

@@ -1,0 +1,62 @@
+// Command bench measures Cartwheel, as its users would: over the Redis protocol, against a
+// redis-server on the same machine. It starts and ends all the servers that it needs, and leaves
+// its reports in bench-report/. It knows nothing of Cartwheel's insides.
+//
+//	go run ./bench compare    # throughput, side by side with Redis
+//	go run ./bench memory     # ten million keys in 256 MB, and a kill -9
+//
+// The exit status is 0, or 1 when a floor was broken (for compare: with --strict), or 2 when
+// it could not be measured; `go run` itself makes every failure a 1.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"cartwheel/bench/proc"
+
+	"github.com/alecthomas/kong"
+)
+
+const (
+	exitUnderFloor = 1
+	exitFailed     = 2
+)
+
+// errFloor is wrapped by the error of a measurement that succeeded and was found wanting.
+var errFloor = errors.New("floor broken")
+
+type commandLine struct {
+	Compare compareCommand `cmd:"" help:"Throughput against redis-server, in paired runs of redis-benchmark."`
+	Memory  memoryCommand  `cmd:"" help:"Memory with many keys, and the time to be back after kill -9."`
+}
+
+func main() { os.Exit(run()) }
+
+func run() (status int) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	defer func() {
+		if err := proc.RemoveBinary(); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
+	}()
+	var line commandLine
+	parsed := kong.Parse(&line, kong.Name("bench"), kong.Description("Measures Cartwheel."))
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	err := parsed.Run()
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errFloor):
+		status = exitUnderFloor
+	default:
+		status = exitFailed
+	}
+	fmt.Fprintln(os.Stderr, "bench:", err)
+	return status
+}

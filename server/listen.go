@@ -1,0 +1,105 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+)
+
+// Listen opens the address that clients connect to.
+func (s *Server) Listen(ctx context.Context, address string) (err error) {
+	config := net.ListenConfig{KeepAlive: keepAlive}
+	s.listener, err = config.Listen(ctx, "tcp", address)
+	return err
+}
+
+// Addr returns the address that clients connect to.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Serve accepts connections until Shutdown. Call Listen before.
+func (s *Server) Serve() error {
+	if err := s.startLoops(); err != nil {
+		return err
+	}
+	pause := time.Duration(0)
+	for {
+		conn, err := s.listener.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			s.admit(conn)
+		case s.ctx.Err() != nil, errors.Is(err, net.ErrClosed):
+			return nil
+		default:
+			// Most likely there are no more file descriptors.
+			if pause == 0 {
+				s.log.Error().Err(err).Msg("cannot accept connections, trying on")
+			}
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			select {
+			case <-time.After(pause):
+			case <-s.ctx.Done():
+			}
+		}
+	}
+}
+
+const protectedText = "-DENIED Cartwheel is running in protected mode: no password is set and " +
+	"connections are only accepted from the loopback interface. To connect from elsewhere, start the " +
+	"server with --password-file, or, if its network is trusted, with --protected-mode=no.\r\n"
+
+// admit starts to serve one connection, or turns it away.
+func (s *Server) admit(conn net.Conn) {
+	if text := s.refusal(conn); text != "" {
+		_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+		_, _ = conn.Write([]byte(text))
+		_ = conn.Close()
+		return
+	}
+	if s.opts.TLS == nil && s.toLoop(conn) {
+		return
+	}
+	s.serving.Go(func() { s.serveStream(conn) })
+}
+
+func (s *Server) refusal(conn net.Conn) string {
+	if s.clients.count.Load() >= int64(s.settings.maxClients.Load()) {
+		s.stats.rejectedConnections.Add(1)
+		return "-ERR max number of clients reached\r\n"
+	}
+	if s.password.Load() == nil && s.settings.protected.Load() && !isLoopback(conn.RemoteAddr()) {
+		s.stats.rejectedConnections.Add(1)
+		return protectedText
+	}
+	return ""
+}
+
+func isLoopback(addr net.Addr) bool {
+	tcp, ok := addr.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+// Shutdown stops accepting, lets running commands end until ctx does, sends
+// their replies and closes all connections.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.listener.Close()
+	s.endPause()
+	s.cancel() // blocked commands give up
+	s.stopLoops()
+	for _, sess := range s.clients.all() {
+		sess.cut()
+	}
+	done := make(chan struct{})
+	go func() {
+		s.serving.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		err = errors.Join(err, fmt.Errorf("commands are still running: %w", ctx.Err()))
+	}
+	return err
+}

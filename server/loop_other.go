@@ -1,0 +1,12 @@
+//go:build !linux
+
+package server
+
+import "net"
+
+// loop is only there on Linux: elsewhere each connection has a goroutine.
+type loop struct{}
+
+func (s *Server) startLoops() error    { return nil }
+func (s *Server) stopLoops()           {}
+func (s *Server) toLoop(net.Conn) bool { return false }

@@ -1,0 +1,212 @@
+package server
+
+import (
+	"context"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cartwheel/resp"
+)
+
+// A session is one client's connection as commands see it. It belongs to the
+// goroutine that serves it, or to the one of a slow command while that runs;
+// only what is marked so is for others.
+type session struct {
+	srv   *Server
+	shard *shard
+	in    resp.Reader
+	out   resp.Writer
+	call  call
+
+	// seq is the highest sequence that a reply in out depends on; held of
+	// them, from out.Buf[heldFrom:] on, wait for its commit.
+	seq      uint64
+	held     int
+	heldFrom int
+
+	db       uint8
+	authed   bool
+	mute     bool // CLIENT REPLY OFF
+	muteNext bool // CLIENT REPLY SKIP: the next command's reply
+	closing  bool // after what is in out
+
+	shared
+}
+
+// shared is what other goroutines see of a session.
+type shared struct {
+	id      uint64
+	addr    string // of the client
+	laddr   string // that it connected to
+	fd      int
+	created time.Time
+	ctx     context.Context // done when the connection is to end
+	cancel  context.CancelFunc
+	cut     func() // makes whoever serves the connection end it; may be called from anywhere
+
+	activeMS atomic.Int64  // since the server's start, when the last command came
+	command  atomic.Int32  // the ID of the last command, -1 none
+	commands atomic.Uint64 // executed
+	dbNow    atomic.Uint32
+	inBytes  atomic.Int64
+	outBytes atomic.Int64
+	resp3    atomic.Bool
+	noEvict  atomic.Bool
+	noTouch  atomic.Bool
+	unblock  chan bool // to a blocked command; true: with an error
+	blocked  atomic.Bool
+
+	mu      sync.Mutex
+	name    string // guarded by mu, like the two below
+	libName string
+	libVer  string
+}
+
+// What consume stopped for.
+type stopped uint8
+
+const (
+	stoppedDrained stopped = iota // no whole command is left
+	stoppedFull                   // enough output waits to be sent
+	stoppedSlow                   // s.call may block and has not been run: run it, then consume again
+	stoppedClosing                // nothing more is to be read
+)
+
+// outBytesSoft is how much output may wait before no more commands are taken.
+const outBytesSoft = 1 << 20
+
+// consume runs the commands that are buffered, in order, until it must stop.
+// A panic in one ends the connection.
+func (s *session) consume() (why stopped) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			s.fault(fault)
+			why = stoppedClosing
+		}
+	}()
+	if s.closing {
+		return stoppedClosing
+	}
+	lim := s.limits()
+	s.call.nowMS = s.srv.keys.NowMS()
+	began := s.srv.uptime()
+	commands := uint64(0)
+	for why = stoppedDrained; ; {
+		if len(s.out.Buf) > outBytesSoft {
+			why = stoppedFull
+			break
+		}
+		args, err := s.in.Next(lim)
+		if err != nil {
+			s.out.Error("ERR " + err.Error())
+			s.srv.stats.protocolErrors.Add(1)
+			s.closing = true
+		}
+		if args == nil {
+			break
+		}
+		commands++
+		if !s.dispatch(args) {
+			why = stoppedSlow
+			break
+		}
+		ended := s.srv.uptime()
+		s.record(began, ended)
+		began = ended
+		if s.closing {
+			break
+		}
+		if !s.authed || s.call.h.session {
+			lim = s.limits()
+		}
+	}
+	if commands > 0 {
+		s.commands.Add(commands)
+		s.activeMS.Store(began.Milliseconds())
+		if s.call.cmd != nil {
+			s.command.Store(int32(s.call.cmd.ID))
+		}
+	}
+	if s.closing {
+		return stoppedClosing
+	}
+	return why
+}
+
+// fault logs a panic of a command and lets the connection end.
+func (s *session) fault(v any) {
+	name := "?"
+	if s.call.cmd != nil {
+		name = s.call.cmd.FullName()
+	}
+	s.srv.log.Error().Interface("panic", v).Str("command", name).Uint64("client", s.id).
+		Bytes("stack", debug.Stack()).Msg("a command failed: its connection is closed")
+	s.closing = true
+}
+
+// runSlow runs the command that consume stopped for, into w. It may block.
+func (s *session) runSlow(w *resp.Writer) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			s.fault(fault)
+		}
+	}()
+	c := &s.call
+	began := s.srv.uptime()
+	*w = resp.Writer{Buf: w.Buf[:0], RESP3: s.out.RESP3}
+	c.w = w
+	if err := s.srv.keys.Commit(s.seq); err != nil {
+		w.Error(wireText(err))
+		return
+	}
+	if s.srv.waitUnpaused(s) {
+		c.nowMS = s.srv.keys.NowMS()
+		began = s.srv.uptime()
+		c.run()
+	}
+	s.record(began, s.srv.uptime())
+}
+
+// finishSlow takes over what runSlow wrote.
+func (s *session) finishSlow(w *resp.Writer) {
+	from := len(s.out.Buf)
+	s.out.Buf = append(s.out.Buf, w.Buf...)
+	s.out.RESP3 = w.RESP3
+	s.call.w = &s.out
+	s.replied(from)
+}
+
+// replied does what CLIENT REPLY asks for with a reply that begins at from.
+func (s *session) replied(from int) {
+	switch {
+	case s.mute:
+		s.out.Buf = s.out.Buf[:from]
+		s.held--
+	case s.muteNext && s.call.h != nil && s.call.h.skipsReply:
+	case s.muteNext:
+		s.out.Buf = s.out.Buf[:from]
+		s.held--
+		s.muteNext = false
+	}
+}
+
+// release says how the commit of what was held ended. If it failed, each reply
+// becomes that error.
+func (s *session) release(err error) {
+	if err != nil {
+		s.out.Buf = s.out.Buf[:s.heldFrom]
+		for range s.held {
+			s.out.Error(wireText(err))
+		}
+	}
+	s.held, s.heldFrom = 0, len(s.out.Buf)
+}
+
+func (s *session) limits() *resp.Limits {
+	if s.authed {
+		return s.srv.limits.Load()
+	}
+	return s.srv.limitsUnauthenticated.Load()
+}

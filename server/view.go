@@ -1,0 +1,81 @@
+package server
+
+import (
+	"cartwheel/store/version"
+)
+
+// A view is what a handler sees of one key: the object as it is, and the winner
+// of last-write-wins as plain commands have it. A write handler changes it by
+// set, touch, remove or put, at most once.
+type view struct {
+	o   *version.Object
+	win *version.Sibling // nil: there is no value to see
+
+	c       *call
+	changed bool
+	err     error // why it could not be changed
+}
+
+func (v *view) look(c *call, o *version.Object) {
+	*v = view{o: o, win: o.Alive(c.nowMS), c: c}
+}
+
+func (v *view) exists() bool { return v.win != nil }
+
+// value is the winner's; it must not be written to. nil where there is none.
+func (v *view) value() []byte {
+	if v.win == nil {
+		return nil
+	}
+	return v.win.Payload
+}
+
+// expireAtMS is the winner's expiry, 0 where it has none.
+func (v *view) expireAtMS() int64 {
+	if v.win == nil {
+		return 0
+	}
+	return v.win.ExpireAtMS
+}
+
+// set overwrites all siblings with one value. A time of expiry that is past
+// deletes, as in Redis; 0 is none.
+func (v *view) set(value []byte, expireAtMS int64) {
+	if expireAtMS != 0 && expireAtMS <= v.c.nowMS {
+		v.remove()
+		return
+	}
+	v.put(v.o.Clock, version.Sibling{Payload: value, ExpireAtMS: expireAtMS})
+}
+
+// touch changes the winner's expiry and nothing else: the value keeps the time
+// at which it was written.
+func (v *view) touch(expireAtMS int64) {
+	if expireAtMS != 0 && expireAtMS <= v.c.nowMS {
+		v.remove()
+		return
+	}
+	v.put(v.o.Clock, version.Sibling{Payload: v.win.Payload, ExpireAtMS: expireAtMS, Written: v.win.Written})
+}
+
+// remove deletes what is there, if anything is.
+func (v *view) remove() {
+	if v.o.DeadAt(v.c.nowMS) {
+		return
+	}
+	v.put(v.o.Clock, version.Sibling{Tombstone: true})
+}
+
+// put adds a sibling in the place of those that the context covers. Its dot,
+// and its Written unless that is set, are made here.
+func (v *view) put(context version.Clock, s version.Sibling) {
+	s.Dot, v.err = v.c.srv.keys.Dot(v.c.nowMS, max(v.o.MaxHLC(), context.MaxHLC()))
+	if v.err != nil {
+		return
+	}
+	if s.Written == 0 {
+		s.Written = s.Dot.HLC
+	}
+	v.o.Put(context, s)
+	v.changed = true
+}

@@ -1,0 +1,147 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+)
+
+// A fault makes the operations of some kinds on files whose name holds part
+// fail, from when it is on.
+type fault struct {
+	kinds []errorfs.OpKind
+	part  string
+	on    atomic.Bool
+}
+
+func (f *fault) MaybeError(op errorfs.Op) error {
+	if !f.on.Load() || !strings.Contains(op.Path, f.part) {
+		return nil
+	}
+	for _, kind := range f.kinds {
+		if op.Kind == kind {
+			return errorfs.ErrInjected
+		}
+	}
+	return nil
+}
+
+func (f *fault) String() string { return "fault on " + f.part }
+
+func TestAFailedCommitStopsWritesAndNothingElse(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		mode  SyncMode
+		fault *fault
+	}{
+		{"log write", SyncEverysec, &fault{part: ".log", kinds: []errorfs.OpKind{errorfs.OpFileWrite}}},
+		{"log sync", SyncAlways, &fault{part: ".log", kinds: []errorfs.OpKind{errorfs.OpFileSync, errorfs.OpFileSyncData}}},
+		{"log sync by the ticker", SyncEverysec, &fault{part: ".log", kinds: []errorfs.OpKind{errorfs.OpFileSync, errorfs.OpFileSyncData}}},
+		{"log create", SyncEverysec, &fault{part: ".log", kinds: []errorfs.OpKind{errorfs.OpCreate, errorfs.OpReuseForWrite}}},
+		{"log close", SyncEverysec, &fault{part: ".log", kinds: []errorfs.OpKind{errorfs.OpFileClose}}},
+		{"manifest write", SyncEverysec, &fault{part: "MANIFEST", kinds: []errorfs.OpKind{errorfs.OpFileWrite}}},
+		{"manifest sync", SyncAlways, &fault{part: "MANIFEST", kinds: []errorfs.OpKind{errorfs.OpFileSync, errorfs.OpFileSyncData}}},
+	} {
+		t.Run(c.name, func(t *testing.T) { testFailedCommit(t, c.mode, c.fault) })
+	}
+}
+
+func testFailedCommit(t *testing.T, mode SyncMode, f *fault) {
+	mem := vfs.NewCrashableMem()
+	opts := memOptions(errorfs.Wrap(mem, f))
+	opts.Sync = mode
+	s := openStore(t, opts)
+	acked := map[string]string{}
+	put := func(n int) error {
+		key, value := fmt.Sprint("key", n%20), fmt.Sprint(n, strings.Repeat("x", 8000))
+		err := commit(s, 0, key, write{value: value})
+		if err == nil {
+			acked[key] = value
+		} else {
+			delete(acked, key) // it may have either value
+		}
+		return err
+	}
+	for n := range 100 {
+		if err := put(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.on.Store(true)
+	err := error(nil)
+	for n, deadline := 100, time.Now().Add(10*time.Second); err == nil && time.Now().Before(deadline); n++ {
+		err = put(n)
+	}
+	if !errors.Is(err, ErrCommit) && !errors.Is(err, ErrStopped) {
+		t.Fatalf("the write that met the fault: %v", err)
+	}
+	for n := range 20 {
+		if _, err := do(s, 0, fmt.Sprint("key", n), write{value: "late"}); !errors.Is(err, ErrStopped) {
+			t.Fatalf("a write after it: %v", err)
+		}
+	}
+	if err := s.Commit(s.openSeq()); !errors.Is(err, ErrCommit) {
+		t.Fatalf("a commit after it: %v", err)
+	}
+	if s.Failure() == nil {
+		t.Error("no failure is shown")
+	}
+	for key, want := range acked {
+		wantRead(t, s, 0, key, want)
+	}
+	closed := make(chan error)
+	go func() { closed <- s.Close() }()
+	select {
+	case err := <-closed:
+		if !errors.Is(err, ErrCommit) {
+			t.Errorf("close: %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("Close did not return")
+	}
+
+	f.on.Store(false)
+	if s.broken.Load() { // Pebble's own lock ends with the process
+		opts.FS = mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
+	}
+	after := openStore(t, opts)
+	for key, want := range acked {
+		wantRead(t, after, 0, key, want)
+	}
+	mustSet(t, after, 0, "key", "writes go on")
+}
+
+// What was not committed when writes stopped was never acknowledged: reads go
+// back to what was.
+func TestAfterAFailureReadsShowNothingThatWasNeverCommitted(t *testing.T) {
+	f := &fault{part: ".log", kinds: []errorfs.OpKind{errorfs.OpFileSyncData}}
+	s := openStore(t, memOptions(errorfs.Wrap(vfs.NewMem(), f)))
+	mustSet(t, s, 0, "k", "committed")
+	if _, err := do(s, 0, "k", write{value: "open"}); err != nil {
+		t.Fatal(err)
+	}
+	f.on.Store(true)
+	s.wal.syncDirty()
+	if err := s.Commit(s.openSeq()); !errors.Is(err, ErrCommit) {
+		t.Fatalf("commit: %v", err)
+	}
+	wantRead(t, s, 0, "k", "committed")
+}
+
+func TestNoHLCIsIssuedThatTheLeaseDoesNotCover(t *testing.T) {
+	f := &fault{part: nodeFile, kinds: []errorfs.OpKind{errorfs.OpCreate, errorfs.OpFileWrite}}
+	s := openStore(t, memOptions(errorfs.Wrap(vfs.NewMem(), f)))
+	f.on.Store(true)
+	if h, err := s.NextHLC(s.NowMS(), 0); err == nil {
+		t.Fatalf("%v was issued above the lease", h)
+	}
+	f.on.Store(false)
+	mustSet(t, s, 0, "k", "v")
+}
