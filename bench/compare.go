@@ -15,24 +15,18 @@ import (
 // compareCommand is `bench compare`: the table of rows, measured.
 type compareCommand struct {
 	commonFlags
-	Rounds   int           `default:"5" help:"Pairs of runs in each row; the ratio is the median of theirs."`
-	Seconds  float64       `default:"2.5" help:"About how long each run lasts."`
-	Requests int           `help:"Requests in each run, in place of --seconds."`
-	Only     regexpPattern `help:"Only the rows whose name matches, such as '^GET P1$'." placeholder:"REGEXP"`
-	Strict   bool          `help:"Exit with status 1 when a row is under its floor."`
-}
-
-// regexpPattern is a flag; empty matches everything.
-type regexpPattern string
-
-// Validate is called by kong.
-func (p regexpPattern) Validate() error {
-	_, err := regexp.Compile(string(p))
-	return err
+	Rounds   int     `default:"5" help:"Pairs of runs in each row; the ratio is the median of theirs."`
+	Seconds  float64 `default:"2.5" help:"About how long each run lasts."`
+	Requests int     `help:"Requests in each run, in place of --seconds."`
+	Only     string  `help:"Only the rows whose name matches, such as '^GET P1$'." placeholder:"REGEXP"`
+	Strict   bool    `help:"Exit with status 1 when a row is under its floor."`
 }
 
 // Validate is called by kong.
 func (c *compareCommand) Validate() error {
+	if _, err := regexp.Compile(c.Only); err != nil {
+		return fmt.Errorf("--only: %w", err)
+	}
 	switch {
 	case c.Rounds < 1:
 		return errors.New("--rounds is at least 1")
@@ -120,7 +114,7 @@ func (c *compareCommand) measure(ctx context.Context, report *compareReport) (er
 
 // chosen are the rows to measure.
 func (c *compareCommand) chosen() []row {
-	only := regexp.MustCompile(string(c.Only)) // Validate has compiled it
+	only := regexp.MustCompile(c.Only) // Validate has compiled it
 	var chosen []row
 	for _, r := range rows {
 		if only.MatchString(r.name()) {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"cartwheel/bench/machine"
@@ -102,9 +103,10 @@ func (m *memoryRun) run(ctx context.Context) error {
 // load fills the server and checks a sample, and reads the memory that this took.
 func (m *memoryRun) load(ctx context.Context, server *proc.Server) error {
 	began := time.Now()
+	var said atomic.Int64 // millions
 	progress := func(written int) {
-		// Batches divide a million but for the last one of each connection, so this may skip a line.
-		if before := written - preload.BatchKeys; written/progressEvery > before/progressEvery {
+		millions := int64(written / progressEvery)
+		if before := said.Load(); millions > before && said.CompareAndSwap(before, millions) {
 			fmt.Fprintf(os.Stderr, "loaded %d keys in %v\n", written, time.Since(began).Round(time.Second))
 		}
 	}

@@ -43,7 +43,7 @@ type memoryReport struct {
 func (r *memoryReport) judge() {
 	r.Broken = []string{}
 	if peak := max(r.Loaded.PeakMB, r.Restarted.PeakMB); peak > float64(r.RSSMaxMB) {
-		r.Broken = append(r.Broken, fmt.Sprintf("RSS peak %.0f MB > %d MB", peak, r.RSSMaxMB))
+		r.Broken = append(r.Broken, fmt.Sprintf("RSS peak %.1f MB > %d MB", peak, r.RSSMaxMB))
 	}
 	if r.ReadyS > r.ReadyMaxS {
 		r.Broken = append(r.Broken, fmt.Sprintf("ready after %.2f s > %g s", r.ReadyS, r.ReadyMaxS))
@@ -57,9 +57,9 @@ func (r *memoryReport) print(w io.Writer) {
 		fmt.Fprintf(w, "%s: %s\n", r.Subject, r.SubjectVersion)
 	}
 	fmt.Fprintf(w, "\n%s, %d keys of %d bytes with %d MB: loaded in %.1f s\n", r.Subject, r.Keys, r.ValueBytes, r.MemoryMB, r.LoadS)
-	fmt.Fprintf(w, "RSS          peak %.0f MB, end %.0f MB (at most %d MB)\n", r.Loaded.PeakMB, r.Loaded.EndMB, r.RSSMaxMB)
+	fmt.Fprintf(w, "RSS          peak %.1f MB, end %.1f MB (at most %d MB)\n", r.Loaded.PeakMB, r.Loaded.EndMB, r.RSSMaxMB)
 	fmt.Fprintf(w, "kill -9      ready after %.2f s (at most %g s)\n", r.ReadyS, r.ReadyMaxS)
-	fmt.Fprintf(w, "RSS then     peak %.0f MB, end %.0f MB\n", r.Restarted.PeakMB, r.Restarted.EndMB)
+	fmt.Fprintf(w, "RSS then     peak %.1f MB, end %.1f MB\n", r.Restarted.PeakMB, r.Restarted.EndMB)
 	fmt.Fprintf(w, "sample       %d keys served before and after (seed %d)\n", r.Sample, r.Seed)
 	for _, floor := range r.Broken {
 		fmt.Fprintln(w, "BROKEN      ", floor)

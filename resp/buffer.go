@@ -16,6 +16,8 @@ const (
 	// argsBegin and keepArgsMax are the same for the arguments, in arguments.
 	argsBegin   = 64
 	keepArgsMax = 1024
+
+	argBytes, offsetBytes = 24, 8 // of a slice's header and an int
 )
 
 // scratch is the memory a Reader holds while it has bytes.
@@ -83,7 +85,6 @@ func (r *Reader) Size() int {
 	if r.s == nil {
 		return 0
 	}
-	const argBytes, offsetBytes = 24, 8
 	return len(r.s.buf) + cap(r.s.args)*argBytes + cap(r.s.offsets)*offsetBytes
 }
 
@@ -115,8 +116,11 @@ func (s *scratch) small() bool {
 func (r *Reader) makeRoom(lim *Limits) {
 	s := r.s
 	held := r.end - r.start
-	kept := copy(s.args, s.args[r.first:])
-	s.args, r.first = s.args[:kept], 0
+	if r.first > 0 { // once to a request, however many reads bring it
+		kept := copy(s.args, s.args[r.first:])
+		s.args, r.first = s.args[:kept], 0
+		r.moved += kept * argBytes
+	}
 	switch {
 	case len(s.buf)-r.end >= readBytesMin:
 		return
@@ -126,9 +130,9 @@ func (r *Reader) makeRoom(lim *Limits) {
 		larger := make([]byte, r.grown(lim))
 		copy(larger, s.buf[r.start:r.end])
 		s.buf = larger
-		clear(s.args[kept:cap(s.args)]) // let go of the old buffer
+		clear(s.args[len(s.args):cap(s.args)]) // let go of the old buffer
 	}
-	r.moved += held
+	r.moved += held + len(s.args)*argBytes
 	r.at -= r.start
 	r.start, r.end = 0, held
 	for i, arg := range s.args {

@@ -7,7 +7,8 @@ type Limits struct {
 	// BulkBytesMax is the longest argument (proto-max-bulk-len). Default 512 MiB.
 	BulkBytesMax int
 
-	// ElementsMax is the most arguments of one request. Default 1024*1024.
+	// ElementsMax is the most arguments of one request, except for an inline
+	// command, which its line bounds, as in Redis. Default 1024*1024.
 	// Redis 7 allows 2^31-1, and so a header of 13 bytes to announce them.
 	ElementsMax int
 

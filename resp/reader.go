@@ -40,7 +40,7 @@ type Reader struct {
 	err error // final
 
 	// For the test that all work is linear in the input: bytes of lines
-	// searched, and bytes moved to make room, ever.
+	// searched, and bytes moved to make room, arguments' headers included, ever.
 	searched, moved int
 }
 

@@ -23,9 +23,14 @@ type call struct {
 	nowMS int64
 	need  quorum.Need
 
-	key   int // the position of the key that the handler is called for
-	view  view
-	count int64 // for commands of several keys to sum up in
+	key      int // the position of the key that the handler is called for
+	view     view
+	count    int64 // for commands of several keys to sum up in
+	set      setOptions
+	bitfield []bitfieldOp
+	digits   [20]byte
+	restore  restoreOptions
+	version  versionOptions
 
 	writing func(c *call, v *view) // the handler under way in update
 	blind   bool
@@ -50,8 +55,8 @@ type handler struct {
 	// them all.
 	each   bool
 	finish func(c *call)
-	// blind: a write that replaces what is there even if it is corrupt.
-	blind bool
+	// blind says that a write replaces what is there even if it is corrupt.
+	blind func(c *call) bool
 	// session: it may change the session's limits.
 	session bool
 	// skipsReply: CLIENT REPLY SKIP itself.
@@ -182,7 +187,7 @@ func (c *call) one() error {
 		c.h.read(c, &c.view)
 		return nil
 	}
-	return c.update(c.s.db, key, c.h.write, c.h.blind)
+	return c.update(c.s.db, key, c.h.write, c.h.blind != nil && c.h.blind(c))
 }
 
 // update runs a write handler on one key.
@@ -217,6 +222,8 @@ func (c *call) Apply(o *version.Object) (changed bool) {
 
 // Blind says that a write handler can go ahead without what is stored.
 func (c *call) Blind() bool { return c.blind }
+
+func always(*call) bool { return true }
 
 // depend makes the reply wait for the commit of seq.
 func (c *call) depend(seq uint64) {

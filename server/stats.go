@@ -90,3 +90,12 @@ func (sh *shard) rejected(cmd *command.Command) {
 	}
 	sh.commands[cmd.ID].rejected.Add(1)
 }
+
+// looked counts that a reading command found its key, or did not.
+func (c *call) looked(found bool) {
+	if found {
+		c.s.shard.hits.Add(1)
+	} else {
+		c.s.shard.misses.Add(1)
+	}
+}

@@ -26,5 +26,4 @@ func (l *slowlog) add(s *session, took time.Duration) {}
 type latency struct{}
 
 var connectionHandlers, clientHandlers, serverHandlers, configHandlers, commandHandlers,
-	introspectionHandlers, keyHandlers, expireHandlers, scanHandlers, stringHandlers,
-	numberHandlers, bitHandlers, dumpHandlers, versionHandlers map[string]handler
+	introspectionHandlers map[string]handler

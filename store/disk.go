@@ -1,10 +1,8 @@
 package store
 
 import (
-	"errors"
 	"fmt"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -52,5 +50,3 @@ func (d *diskGauge) check(onlyDeletes bool) error {
 	}
 	return &opError{ErrDiskFull, fmt.Errorf("%d bytes are free", d.free.Load())}
 }
-
-func isReadOnly(err error) bool { return errors.Is(err, syscall.EROFS) }

@@ -212,14 +212,14 @@ func TestAKilledProcessLosesNothing(t *testing.T) {
 			opts.Sync = mode
 			s := openStore(t, opts)
 			l := &ledger{begun: map[string]int{}, acked: map[string]int{}}
-			r := rand.New(rand.NewPCG(1, 1))
+			whole := vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))}
 			stop := make(chan struct{})
 			var writer sync.WaitGroup
-			writer.Go(func() { l.write(t, s, r, stop) })
+			writer.Go(func() { l.write(t, s, rand.New(rand.NewPCG(1, 2)), stop) })
 			for range 5 {
 				waitForLogs(t, s, 1)
 				lowest := l.snapshot(acked)
-				opts.FS = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: r})
+				opts.FS = fs.CrashClone(whole)
 				check(t, opts, lowest, l.snapshot(begun))
 			}
 			close(stop)
@@ -227,7 +227,7 @@ func TestAKilledProcessLosesNothing(t *testing.T) {
 
 			// And the smallest write there is, which fills no buffer.
 			mustSet(t, s, 0, "small", "v")
-			opts.FS = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: r})
+			opts.FS = fs.CrashClone(whole)
 			wantRead(t, openStore(t, opts), 0, "small", "v")
 		})
 	}

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -45,7 +47,6 @@ func TestAFailedCommitStopsWritesAndNothingElse(t *testing.T) {
 		{"log sync", SyncAlways, &fault{part: ".log", kinds: []errorfs.OpKind{errorfs.OpFileSync, errorfs.OpFileSyncData}}},
 		{"log sync by the ticker", SyncEverysec, &fault{part: ".log", kinds: []errorfs.OpKind{errorfs.OpFileSync, errorfs.OpFileSyncData}}},
 		{"log create", SyncEverysec, &fault{part: ".log", kinds: []errorfs.OpKind{errorfs.OpCreate, errorfs.OpReuseForWrite}}},
-		{"log close", SyncEverysec, &fault{part: ".log", kinds: []errorfs.OpKind{errorfs.OpFileClose}}},
 		{"manifest write", SyncEverysec, &fault{part: "MANIFEST", kinds: []errorfs.OpKind{errorfs.OpFileWrite}}},
 		{"manifest sync", SyncAlways, &fault{part: "MANIFEST", kinds: []errorfs.OpKind{errorfs.OpFileSync, errorfs.OpFileSyncData}}},
 	} {
@@ -107,6 +108,7 @@ func testFailedCommit(t *testing.T, mode SyncMode, f *fault) {
 		t.Fatal("Close did not return")
 	}
 
+	waitForNoFlush(t)
 	f.on.Store(false)
 	if s.broken.Load() { // Pebble's own lock ends with the process
 		opts.FS = mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
@@ -116,6 +118,39 @@ func testFailedCommit(t *testing.T, mode SyncMode, f *fault) {
 		wantRead(t, after, 0, key, want)
 	}
 	mustSet(t, after, 0, "key", "writes go on")
+}
+
+// waitForNoFlush returns when Pebble has stopped trying: it is not seen flushing
+// 20 times in a row.
+func waitForNoFlush(t *testing.T) {
+	t.Helper()
+	stacks := make([]byte, 1<<20)
+	deadline := time.Now().Add(5 * time.Second)
+	for quiet := 0; quiet < 20; quiet++ {
+		if bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("pebble/v2.(*DB).flush1")) {
+			quiet = 0
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("Pebble goes on trying for ever")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// A table that cannot be written is tried again; the log has what it would hold.
+func TestAFailedFlushIsTriedAgain(t *testing.T) {
+	f := &fault{part: ".sst", kinds: []errorfs.OpKind{errorfs.OpCreate}}
+	s := openStore(t, memOptions(errorfs.Wrap(vfs.NewMem(), f)))
+	f.on.Store(true)
+	mustSet(t, s, 0, "k", strings.Repeat("v", 1<<20)) // more than the first memtable takes
+	mustSet(t, s, 0, "k2", strings.Repeat("v", 1<<20))
+	f.on.Store(false)
+	waitForLogs(t, s, 1)
+	if s.Failure() != nil {
+		t.Errorf("writes are stopped: %v", s.Failure())
+	}
+	s = reopen(t, s)
+	wantRead(t, s, 0, "k", strings.Repeat("v", 1<<20))
 }
 
 // What was not committed when writes stopped was never acknowledged: reads go

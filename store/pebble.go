@@ -3,6 +3,8 @@ package store
 import (
 	"errors"
 	"fmt"
+	"runtime"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -49,9 +51,7 @@ func (s *Store) openPebble() error {
 
 func (s *Store) pebbleEvents() *pebble.EventListener {
 	return &pebble.EventListener{
-		BackgroundError: func(err error) {
-			s.log.Error().Err(err).Msg("pebble: background work failed, it will be tried again")
-		},
+		BackgroundError: s.pebbleBackgroundError,
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
 			s.stats.corrupt.Add(1)
 			s.log.Error().Str("table", info.Path).Err(info.Details).Msg("pebble: a table is corrupt")
@@ -60,6 +60,22 @@ func (s *Store) pebbleEvents() *pebble.EventListener {
 			s.log.Warn().Str("reason", info.Reason).Msg("pebble: writes wait")
 		},
 	}
+}
+
+// backgroundRetry is the pause before Pebble tries background work again.
+const backgroundRetry = 10 * time.Millisecond
+
+// pebbleBackgroundError is called by the goroutine whose flush or compaction
+// failed. Pebble starts another at once when it returns, without end or pause,
+// and each leaves a table behind where the manifest cannot be written. After a
+// fatal error it ends the goroutine instead, so that there is no other; what it
+// holds, Pebble's mutex, is released by its defers.
+func (s *Store) pebbleBackgroundError(err error) {
+	s.log.Error().Err(err).Msg("pebble: background work failed")
+	if s.broken.Load() {
+		runtime.Goexit()
+	}
+	time.Sleep(backgroundRetry)
 }
 
 // pebbleLogger passes on what Pebble says. Pebble calls Fatalf where it cannot

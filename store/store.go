@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -96,7 +97,8 @@ func Open(opts Options) (_ *Store, err error) {
 }
 
 func lockError(err error) error {
-	if errors.Is(err, iofs.ErrPermission) || isReadOnly(err) {
+	var errno syscall.Errno
+	if errors.As(err, &errno) && errno != syscall.EAGAIN {
 		return fmt.Errorf("write in the data directory: %w", err)
 	}
 	return fmt.Errorf("%w (%w)", ErrLocked, err)

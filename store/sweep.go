@@ -51,8 +51,11 @@ func (s *Store) Sweep() (purged int, err error) {
 	nowMS := s.NowMS()
 	for !s.closing.Load() {
 		rows, err := s.dueRows(nowMS)
-		if err != nil || len(rows) == 0 {
+		if err != nil {
 			return purged, err
+		}
+		if len(rows) == 0 {
+			break
 		}
 		for _, row := range rows {
 			done, err := s.sweepRow(row, nowMS)
@@ -61,6 +64,7 @@ func (s *Store) Sweep() (purged int, err error) {
 			}
 			if done {
 				purged++
+				s.stats.swept.Add(1)
 			}
 		}
 		if err := s.Commit(s.openSeq()); err != nil {
@@ -70,7 +74,6 @@ func (s *Store) Sweep() (purged int, err error) {
 			break
 		}
 	}
-	s.stats.swept.Add(uint64(purged))
 	s.sweep.fromMS = max(0, nowMS-sweepLag.Milliseconds())
 	return purged, nil
 }

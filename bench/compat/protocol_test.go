@@ -39,9 +39,11 @@ var cutOff = []rawCase{
 	{"bulk length empty", "*1\r\n$\r\n"},
 	{"bulk length with a sign", "*1\r\n$+4\r\n"},
 	{"bulk line that never ends", "*1\r\n$" + strings.Repeat("1", 65<<10)},
-	{"a letter for the dollar", "*1\r\nx4\r\nPING\r\n"[:6]},
+	{"a letter for the dollar", "*1\r\nx4\r\n"},
 	{"an end of line for the dollar", "*1\r\n\r\n"},
 	{"a high byte for the dollar", "*1\r\n\xff\r\n"},
+	{"multibulk length with a leading zero", "*01\r\n"},
+	{"bulk length with a leading zero", "*1\r\n$04\r\n"},
 	{"an array in an array", "*1\r\n*1\r\n"},
 	{"commands before it are answered", unquotedPing + "PING\r\n*2\r\n$4\r\nECHO\r\n$1\r\nx\r\n*1\r\n!1\r\n"},
 	{"inline that never ends", strings.Repeat("x", 65<<10)},
@@ -100,7 +102,6 @@ var goesOn = []rawCase{
 	{"empty array", "*0\r\n"},
 	{"null array", "*-1\r\n"},
 	{"negative array", "*-7\r\n"},
-	{"array of leading zeros", "*0000000000\r\n"},
 	{"empty line", "\r\n"},
 	{"bare newlines", "\n\n\n"},
 	{"line of spaces", "   \r\n"},
@@ -124,8 +125,6 @@ var goesOn = []rawCase{
 	{"pipeline", strings.Repeat(unquotedPing, 1000)},
 	{"unknown command that would break the reply's line", "*2\r\n$5\r\na\r\nb\r\r\n$3\r\nx\ny\r\n"},
 	{"unknown command, longest name and arguments shown", string(encode(strings.Repeat("n", 300), strings.Repeat("a", 100), strings.Repeat("b", 100), "c"))},
-	{"array header with leading zeros", "*01\r\n$4\r\nPING\r\n"},
-	{"bulk header with leading zeros", "*1\r\n$04\r\nPING\r\n"},
 	{"inline of 60 KB", "ECHO " + strings.Repeat("x", 60<<10) + "\r\n"},
 	{"http that is not a POST or Host", "GET / HTTP/1.1\r\n"},
 }
@@ -193,6 +192,7 @@ func chunksOf(text string, size int) []string {
 func TestPipelineCutAnywhereIsAnsweredTheSame(t *testing.T) {
 	redis, subject := startRedis(t, settings{}), startSubject(t, settings{})
 	var b bytes.Buffer
+	b.Write(encode("FLUSHALL"))
 	for i := range 40 {
 		key := fmt.Sprintf("key%d", i%7)
 		b.Write(encode("SET", key, strings.Repeat("v\r\n*", i)))

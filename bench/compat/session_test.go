@@ -100,7 +100,7 @@ func TestPasswordIsNotToBeReadAnywhere(t *testing.T) {
 	const password = "hunter2-and-more"
 	s := startSubject(t, settings{password: password})
 	if subjectIsRedis() {
-		skip(t, "is about Cartwheel: Redis shows requirepass to who is logged in")
+		t.Skip("Redis shows requirepass to who is logged in")
 	}
 	c := connect(t, s.Addr)
 	c.want(t, "+OK\r\n", "AUTH", password)

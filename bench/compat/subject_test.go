@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"hash/fnv"
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) {
 		}
 	}
 	code := m.Run()
-	if err := proc.RemoveBinary(); err != nil {
+	if err := errors.Join(proc.RemoveBinary(), removeNode()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
 	os.Exit(code)

@@ -105,9 +105,11 @@ func (t BitfieldType) Get(b []byte, offset uint64) int64 {
 func (t BitfieldType) Set(b []byte, offset uint64, value int64, o Overflow) (old int64, ok bool) {
 	old = t.Get(b, offset)
 	least, greatest := t.limits()
-	// To an unsigned field a negative value is one far too great, and saturates at the top.
-	tooLow := t.Signed && value < least
-	tooHigh := value > greatest || !t.Signed && value < 0
+	// To an unsigned field a negative value is one far too great, and saturates at the top. To a
+	// signed one, so is a value so low that greatest-value passes the end of int64: Redis's
+	// checkSignedBitfieldOverflow looks at that difference first.
+	tooHigh := value > greatest || t.Bits < 64 && greatest-value < 0 || !t.Signed && value < 0
+	tooLow := value < least && !tooHigh
 	value, ok = t.fit(value, tooLow, tooHigh, o)
 	if ok {
 		t.put(b, offset, value)
@@ -121,10 +123,10 @@ func (t BitfieldType) Set(b []byte, offset uint64, value int64, o Overflow) (old
 func (t BitfieldType) IncrBy(b []byte, offset uint64, incr int64, o Overflow) (sum int64, ok bool) {
 	old := t.Get(b, offset)
 	least, greatest := t.limits()
-	// old lies within the limits, so that neither difference overflows.
-	tooHigh := incr > 0 && incr > subtract(greatest, old)
-	tooLow := incr < 0 && old < 0 && incr < least-old || incr < 0 && old >= 0 && least-incr > old
-	sum, ok = t.fit(old+incr, tooLow, tooHigh, o)
+	sum = old + incr // modulo 2^64, where it passes the end of int64
+	tooHigh := incr > 0 && (sum < old || sum > greatest)
+	tooLow := incr < 0 && (sum > old || sum < least)
+	sum, ok = t.fit(sum, tooLow, tooHigh, o)
 	if ok {
 		t.put(b, offset, sum)
 	}

@@ -38,7 +38,7 @@ const (
 	len64Bits   = 0x81
 	lenEncoded  = 0xc0
 
-	encodedInt8  = lenEncoded | 0
+	encodedInt8  = lenEncoded
 	encodedInt16 = lenEncoded | 1
 	encodedInt32 = lenEncoded | 2
 	encodedLZF   = lenEncoded | 3

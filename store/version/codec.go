@@ -53,7 +53,8 @@ const (
 )
 
 // AppendObject appends the object's form to dst. It does not allocate where dst has the room. It panics
-// on an object that breaks the invariants, rather than write what nobody can read.
+// on an object that breaks the invariants, rather than write what nobody can read; only a dot that two
+// siblings share, which neither Put nor Merge can make, is left for Decode to find.
 func AppendObject(dst []byte, o *Object) []byte {
 	if o.Type > TypeString || (o.Type == 0 && len(o.Siblings) > 0) {
 		panic(fmt.Sprintf("version: encoding an object of type %d with %d siblings", o.Type, len(o.Siblings)))
@@ -62,6 +63,11 @@ func AppendObject(dst []byte, o *Object) []byte {
 	start := len(dst)
 	dst = append(dst, codecVersion, 0, 0, 0, 0, byte(o.Type))
 	dst = binary.AppendUvarint(dst, uint64(len(o.Clock)))
+	for i, entry := range o.Clock {
+		if entry.HLC == 0 || (i > 0 && o.Clock[i-1].Incarnation >= entry.Incarnation) {
+			panic("version: encoding an object whose clock is not sorted or has a zero")
+		}
+	}
 	dst = appendEntries(dst, o.Clock)
 	dst = binary.AppendUvarint(dst, uint64(len(o.Siblings)))
 	for i := range o.Siblings {
@@ -78,6 +84,9 @@ func appendSibling(dst []byte, s *Sibling, clock Clock) []byte {
 	index, found := clock.search(s.Dot.Incarnation)
 	if !found || clock[index].HLC < s.Dot.HLC {
 		panic(fmt.Sprintf("version: encoding an object whose clock does not cover the dot (%016x, %v)", uint64(s.Dot.Incarnation), s.Dot.HLC))
+	}
+	if s.Written == 0 || s.Written > s.Dot.HLC || (s.Tombstone && (len(s.Payload) > 0 || s.ExpireAtMS != 0)) {
+		panic("version: encoding a sibling that is against the rules of its fields")
 	}
 	flagsAt := len(dst)
 	var flags byte
@@ -182,7 +191,7 @@ func (o *Object) decode(b []byte) error {
 
 func checksum(body []byte) uint32 { return uint32(xxhash.Sum64(body) + codecVersion) }
 
-// encodedBytesMax bounds the encoding, at most 8 bytes a sibling too high, so that AppendObject grows dst
+// encodedBytesMax bounds the encoding, a few bytes a sibling too high, so that AppendObject grows dst
 // once or never.
 func encodedBytesMax(o *Object) int {
 	clockUvarint := uvarintBytes(uint64(len(o.Clock)))

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+	"github.com/alecthomas/kong"
+)
+
+// configFile gives flags the values of a TOML file, where neither the command
+// line nor the environment has them. Its keys are the flags' names.
+type configFile struct {
+	path   string
+	values map[string]any
+}
+
+// Validate looks for the file's name, reads it and refuses names that no flag
+// has. Kong calls it before it resolves flags.
+func (f *configFile) Validate(app *kong.Application) error { return nil }
+
+// Resolve returns the file's value for a flag, or nil.
+func (f *configFile) Resolve(context *kong.Context, parent *kong.Path, flag *kong.Flag) (any, error) {
+	if flag.Name == "config" {
+		return nil, nil
+	}
+	if f.values == nil {
+		if err := f.read(context); err != nil {
+			return nil, err
+		}
+	}
+	value, found := f.values[flag.Name]
+	if !found {
+		return nil, nil
+	}
+	return value, nil
+}
+
+func (f *configFile) read(context *kong.Context) error {
+	f.values = map[string]any{}
+	if f.path = configPath(context); f.path == "" {
+		return nil
+	}
+	text, err := os.ReadFile(f.path)
+	if err != nil {
+		return fmt.Errorf("--config: %w", err)
+	}
+	if err := toml.Unmarshal(text, &f.values); err != nil {
+		var parse toml.ParseError
+		if errors.As(err, &parse) {
+			return fmt.Errorf("--config: %s, line %d: %s", f.path, parse.Position.Line, parse.Message)
+		}
+		return fmt.Errorf("--config: %s: %w", f.path, err)
+	}
+	known := flagNames(context)
+	for name := range f.values {
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("--config: %s: there is no setting %q", f.path, name)
+		}
+	}
+	return nil
+}
+
+// configPath finds --config before flags have their values.
+func configPath(context *kong.Context) string {
+	for _, path := range context.Path {
+		if path.Flag != nil && path.Flag.Name == "config" {
+			return context.FlagValue(path.Flag).(string)
+		}
+	}
+	return os.Getenv("CARTWHEEL_CONFIG")
+}
+
+// flagNames lists what a file may set.
+func flagNames(context *kong.Context) (names []string) {
+	for _, group := range context.Flags() {
+		if group.Name != "help" && group.Name != "config" {
+			names = append(names, group.Name)
+		}
+	}
+	return names
+}
+
+// checkEnvironment refuses CARTWHEEL_ variables that no flag has.
+func checkEnvironment(model *kong.Application, environ []string) error {
+	known := map[string]bool{}
+	var visit func(node *kong.Node)
+	visit = func(node *kong.Node) {
+		for _, flag := range node.Flags {
+			for _, name := range flag.Envs {
+				known[name] = true
+			}
+		}
+		for _, child := range node.Children {
+			visit(child)
+		}
+	}
+	visit(model.Node)
+	for _, entry := range environ {
+		name, _, _ := strings.Cut(entry, "=")
+		if strings.HasPrefix(name, "CARTWHEEL_") && !known[name] {
+			return fmt.Errorf("there is no setting for the variable %s", name)
+		}
+	}
+	return nil
+}

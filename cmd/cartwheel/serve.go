@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/rs/zerolog"
+
+	"cartwheel/cluster"
+	"cartwheel/server"
+	"cartwheel/store"
+)
+
+type serveCommand struct {
+	Listen       string         `help:"Address that clients connect to. Default ${default}." default:"127.0.0.1:6379" placeholder:"HOST:PORT"`
+	Data         string         `help:"Data directory; it is made if it is not there. Default ${default}." default:"./cartwheel-data" placeholder:"DIR" type:"path"`
+	Sync         store.SyncMode `help:"When a write is acknowledged: always (it is on the disk), everysec (the operating system has it, and the disk within a second), no (the operating system has it). Default ${default}." default:"everysec" placeholder:"MODE"`
+	Memory       byteSize       `help:"Memory for caches and memtables, at least 16MB. The process takes up to 300MB more. Default ${default}." default:"256MB" placeholder:"SIZE"`
+	PasswordFile string         `help:"File whose first line is the password that clients must give." placeholder:"FILE" type:"path"`
+	TLSCert      string         `help:"Certificate (PEM); makes clients speak TLS." placeholder:"FILE" type:"path"`
+	TLSKey       string         `help:"Key of the certificate (PEM)." placeholder:"FILE" type:"path"`
+	TLSCA        string         `help:"Certificates (PEM) of which clients must show a descendant." placeholder:"FILE" type:"path" name:"tls-ca"`
+	MaxClients   int            `help:"How many clients may be connected. Default ${default}." default:"10000" placeholder:"N"`
+	Protected    bool           `help:"Without a password, serve only clients on this machine. On by default." default:"true" negatable:"" name:"protected-mode"`
+	Config       string         `help:"TOML file with any of these settings, by their names." placeholder:"FILE" type:"path"`
+	LogLevel     string         `help:"Least level that is logged: debug, info, warn, error. Default ${default}." default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL"`
+	LogFormat    string         `help:"console for people, json for machines. Default ${default}." default:"console" enum:"console,json" placeholder:"FORMAT"`
+}
+
+// stopTimeout is how long commands that run may take to end.
+const stopTimeout = 10 * time.Second
+
+// Run serves until a signal or SHUTDOWN, and stops cleanly.
+func (s *serveCommand) Run(file *configFile, app *kong.Kong) error {
+	if err := checkEnvironment(app.Model, os.Environ()); err != nil {
+		return err
+	}
+	opts, err := s.serverOptions()
+	if err != nil {
+		return err
+	}
+	opts.ConfigFile = file.path
+	s.limitMemory()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	keys, err := cluster.Open(store.Options{
+		Dir: s.Data, Sync: s.Sync, MemoryBytes: int64(s.Memory), Log: opts.Log,
+	})
+	if err != nil {
+		return fmt.Errorf("data directory %s: %w", s.Data, err)
+	}
+	opts.Keys = keys
+	srv := server.New(opts)
+	if err := srv.Listen(ctx, s.Listen); err != nil {
+		return errors.Join(listenError(s.Listen, err), keys.Close())
+	}
+	opts.Log.Info().Msgf("cartwheel %s is ready: clients connect to %v, data is in %s, sync %s",
+		server.Version, srv.Addr(), s.Data, s.Sync)
+	return s.serve(ctx, srv, keys, opts.Log)
+}
+
+// serve serves until ctx ends or a client asks for it, then stops.
+func (s *serveCommand) serve(ctx context.Context, srv *server.Server, keys *cluster.Coordinator, log zerolog.Logger) error {
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve() }()
+	var err error
+	select {
+	case <-ctx.Done():
+		log.Info().Msg("stopping: got a signal")
+	case <-srv.ShutdownRequested():
+		log.Info().Msg("stopping: got SHUTDOWN")
+	case err = <-served:
+		served <- nil
+	}
+	stopCtx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	stopErr := srv.Shutdown(stopCtx)
+	err = errors.Join(err, <-served)
+	if stopErr != nil {
+		// Commands still run: closing the store under them would be worse than
+		// to end as if killed, which loses nothing that was acknowledged.
+		return errors.Join(err, stopErr, keys.Sync())
+	}
+	if err := errors.Join(err, keys.Close()); err != nil {
+		return err
+	}
+	log.Info().Msg("stopped, all data is on the disk")
+	return nil
+}
+
+func (s *serveCommand) serverOptions() (opts server.Options, err error) {
+	opts = server.Options{
+		MaxClients:  s.MaxClients,
+		Open:        !s.Protected,
+		MemoryBytes: int64(s.Memory),
+		Log:         s.logger(),
+		Static:      [][2]string{{"sync", s.Sync.String()}, {"data", s.Data}, {"listen", s.Listen}},
+	}
+	if s.MaxClients < 1 {
+		return opts, fmt.Errorf("--max-clients: must be at least 1, but is %d", s.MaxClients)
+	}
+	if s.Memory < 16<<20 {
+		return opts, errors.New("--memory: must be at least 16MB")
+	}
+	if opts.Password, err = s.password(); err != nil {
+		return opts, err
+	}
+	opts.TLS, err = s.tls()
+	return opts, err
+}
+
+func (s *serveCommand) password() (string, error) {
+	if s.PasswordFile == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(s.PasswordFile)
+	if err != nil {
+		return "", fmt.Errorf("--password-file: %w", err)
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	line = strings.TrimSuffix(line, "\r")
+	if line == "" {
+		return "", fmt.Errorf("--password-file: the first line of %s is empty", s.PasswordFile)
+	}
+	return line, nil
+}
+
+func (s *serveCommand) tls() (*tls.Config, error) {
+	if s.TLSCert == "" && s.TLSKey == "" && s.TLSCA == "" {
+		return nil, nil
+	}
+	if s.TLSCert == "" || s.TLSKey == "" {
+		return nil, errors.New("--tls-cert and --tls-key: one needs the other")
+	}
+	cert, err := tls.LoadX509KeyPair(s.TLSCert, s.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	if s.TLSCA != "" {
+		text, err := os.ReadFile(s.TLSCA)
+		if err != nil {
+			return nil, fmt.Errorf("--tls-ca: %w", err)
+		}
+		config.ClientCAs = x509.NewCertPool()
+		if !config.ClientCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("--tls-ca: %s has no certificate", s.TLSCA)
+		}
+		config.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return config, nil
+}
+
+func (s *serveCommand) logger() zerolog.Logger {
+	var out io.Writer = os.Stderr
+	if s.LogFormat == "console" {
+		out = zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: time.DateTime, NoColor: !isTerminal(os.Stderr)}
+	}
+	level, _ := zerolog.ParseLevel(s.LogLevel) // kong has checked it
+	return zerolog.New(out).Level(level).With().Timestamp().Logger()
+}
+
+func isTerminal(f *os.File) bool {
+	stat, err := f.Stat()
+	return err == nil && stat.Mode()&os.ModeCharDevice != 0
+}
+
+// limitMemory makes the garbage collector run rarely while there is room, and
+// often near the limit. GOGC and GOMEMLIMIT, where set, count.
+func (s *serveCommand) limitMemory() {
+	const besideBudget = 200 << 20
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		debug.SetMemoryLimit(int64(s.Memory) + besideBudget)
+	}
+}
+
+func listenError(address string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("--listen: %s is taken by another process", address)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("--listen: no permission to listen on %s", address)
+	}
+	return fmt.Errorf("--listen: %s: %w", strconv.Quote(address), err)
+}

@@ -1,0 +1,53 @@
+package server
+
+import (
+	"cartwheel/server/redisvalue"
+)
+
+// The errors that many commands share, in Redis's words.
+const (
+	errSyntax     = "ERR syntax error"
+	errNotInteger = "ERR value is not an integer or out of range"
+	errNotFloat   = "ERR value is not a valid float"
+	errTooLong    = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+	errOffset     = "ERR offset is out of range"
+	errNoSuchKey  = "ERR no such key"
+	errDBIndex    = "ERR DB index is out of range"
+)
+
+// is reports that an argument is a word, in any letter case. The word is in
+// lower case.
+func is(arg []byte, word string) bool {
+	if len(arg) != len(word) {
+		return false
+	}
+	for i := range len(word) {
+		b := arg[i]
+		if 'A' <= b && b <= 'Z' {
+			b += 'a' - 'A'
+		}
+		if b != word[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// integer reads an argument as an integer, or replies why it is none.
+func (c *call) integer(arg []byte) (n int64, ok bool) {
+	if n, ok = redisvalue.ParseInt(arg); !ok {
+		c.w.Error(errNotInteger)
+	}
+	return n, ok
+}
+
+// help replies as a container's HELP does.
+func (c *call) help(name string, lines []string) {
+	c.w.Array(len(lines) + 3)
+	c.w.Simple(name + " <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")
+	for _, line := range lines {
+		c.w.Simple(line)
+	}
+	c.w.Simple("HELP")
+	c.w.Simple("    Print this help.")
+}

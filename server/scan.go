@@ -1,0 +1,172 @@
+package server
+
+import (
+	"bytes"
+
+	"cartwheel/cluster/ring"
+	"cartwheel/server/redisvalue"
+	"cartwheel/store/version"
+)
+
+var scanHandlers = map[string]handler{
+	"scan":      {slow: scan},
+	"keys":      {slow: keys},
+	"randomkey": {slow: randomKey},
+}
+
+// A SCAN cursor is a position on the ring: the first 53 bits of a token, since
+// JavaScript clients hold cursors as doubles. A page ends between two such
+// positions, so that no key is missed: all keys of one come on the same page.
+const (
+	cursorShift = 64 - 53
+	cursorEnd   = uint64(1) << 53
+)
+
+// scanPageBytesMax bounds a page whatever its COUNT.
+const scanPageBytesMax = 1 << 20
+
+type scanOptions struct {
+	pattern []byte // nil: all
+	count   int64
+	typed   []byte // nil: any
+}
+
+// scan is SCAN cursor [MATCH pattern] [COUNT n] [TYPE type].
+func scan(c *call) {
+	cursor, ok := redisvalue.ParseUint(c.args[1])
+	if !ok {
+		c.w.Error("ERR invalid cursor")
+		return
+	}
+	o := scanOptions{count: 10}
+	for i := 2; i < len(c.args); i += 2 {
+		last := i+1 == len(c.args)
+		switch arg := c.args[i]; {
+		case is(arg, "count") && !last:
+			if o.count, ok = c.integer(c.args[i+1]); !ok {
+				return
+			}
+			if o.count < 1 {
+				c.w.Error(errSyntax)
+				return
+			}
+		case is(arg, "match") && !last:
+			o.pattern = c.args[i+1]
+		case is(arg, "type") && !last:
+			o.typed = c.args[i+1]
+		default:
+			c.w.Error(errSyntax)
+			return
+		}
+	}
+	next, page, err := c.page(cursor, o)
+	if err != nil {
+		c.w.Error(wireText(err))
+		return
+	}
+	c.w.Array(2)
+	c.w.Bulk(redisvalue.AppendInt(nil, int64(next)))
+	c.w.Array(len(page))
+	for _, key := range page {
+		c.w.Bulk(key)
+	}
+}
+
+// page collects what one SCAN returns, and where the next one begins.
+func (c *call) page(cursor uint64, o scanOptions) (next uint64, page [][]byte, err error) {
+	first, last := slotsOf(o.pattern)
+	cursor = max(cursor, uint64(first)>>cursorShift)
+	if cursor >= cursorEnd {
+		return 0, nil, nil
+	}
+	seen, size, at := int64(0), 0, cursor
+	err = c.srv.keys.Scan(c.s.db, ring.Token(cursor<<cursorShift), func(t ring.Token, key []byte, obj *version.Object) bool {
+		if t > last {
+			return false
+		}
+		position := uint64(t) >> cursorShift
+		if position != at && (seen >= o.count || size > scanPageBytesMax) {
+			next = position
+			return false
+		}
+		at = position
+		seen++
+		if c.listed(key, obj, &o) {
+			page = append(page, bytes.Clone(key))
+			size += len(key)
+		}
+		return c.s.ctx.Err() == nil
+	})
+	return next, page, err
+}
+
+// listed says whether a key is to be shown. One that cannot be read is: it is
+// there.
+func (c *call) listed(key []byte, obj *version.Object, o *scanOptions) bool {
+	if obj != nil && obj.Alive(c.nowMS) == nil {
+		return false
+	}
+	if o.typed != nil && !is(o.typed, "string") {
+		return false
+	}
+	return matches(o.pattern, key)
+}
+
+func matches(pattern, key []byte) bool {
+	return pattern == nil || len(pattern) == 1 && pattern[0] == '*' || redisvalue.Glob(pattern, key, false)
+}
+
+// slotsOf returns the tokens that keys of a pattern can have: all, or those of
+// one slot where the pattern has a hash tag.
+func slotsOf(pattern []byte) (first, last ring.Token) {
+	tag, some := []byte(nil), false
+	if pattern != nil {
+		tag, some = redisvalue.HashTagOf(pattern)
+	}
+	if !some {
+		return 0, ^ring.Token(0)
+	}
+	return ring.Partition(ring.SlotOf(tag)).Span(ring.Slots)
+}
+
+// keys is KEYS pattern.
+func keys(c *call) {
+	o := scanOptions{pattern: c.args[1]}
+	first, last := slotsOf(o.pattern)
+	var found [][]byte
+	size, tooLarge := 0, false
+	err := c.srv.keys.Scan(c.s.db, first, func(t ring.Token, key []byte, obj *version.Object) bool {
+		if t > last || c.s.ctx.Err() != nil {
+			return false
+		}
+		if c.listed(key, obj, &o) {
+			found = append(found, bytes.Clone(key))
+			size += len(key) + len("$00\r\n\r\n")
+		}
+		tooLarge = size > c.srv.replyBytesMax
+		return !tooLarge
+	})
+	if err == nil && tooLarge {
+		err = errReplyTooLarge
+	}
+	if err != nil {
+		c.w.Error(wireText(err))
+		return
+	}
+	c.w.Array(len(found))
+	for _, key := range found {
+		c.w.Bulk(key)
+	}
+}
+
+func randomKey(c *call) {
+	key, err := c.srv.keys.RandomKey(c.s.db)
+	switch {
+	case err != nil:
+		c.w.Error(wireText(err))
+	case key == nil:
+		c.w.Null()
+	default:
+		c.w.Bulk(key)
+	}
+}

@@ -1,0 +1,115 @@
+package store
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// overBudget reports whether a shard is over its budget though it holds
+// something that it might have evicted.
+func (s *cacheShard) overBudget(committed uint64) bool {
+	if s.bytes+int64(s.used)*entryOverhead <= s.budget {
+		return false
+	}
+	for i := range s.entries {
+		if s.entries[i].buf != nil && s.entries[i].seq <= committed {
+			return true
+		}
+	}
+	return false
+}
+
+// The cache may forget, but what it says is what was put last; it forgets
+// nothing that is not committed; and it keeps to its budget.
+func TestTheCacheIsAMapThatForgets(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		type entry struct {
+			object string
+			seq    uint64
+		}
+		var committed, seq uint64
+		c := newCache(cacheShards*1500, func() uint64 { return committed })
+		model := map[string]entry{}
+		check := func(key string, hash uint64) {
+			want, known := model[key]
+			object, gotSeq, found := c.get(hash, []byte(key))
+			if found && (!known || string(object) != want.object || gotSeq != want.seq) {
+				t.Fatalf("%q is %q of %d, want %q of %d", key, object, gotSeq, want.object, want.seq)
+			}
+			if !found && known && want.seq > committed {
+				t.Fatalf("%q was forgotten with %d not committed, only %d", key, want.seq, committed)
+			}
+		}
+		keyGen := rapid.IntRange(0, 60)
+		// A few hashes in a few shards, so that keys share chains.
+		hashOf := func(i int) uint64 { return uint64(i%3)<<58 | uint64(i%5) }
+		t.Repeat(map[string]func(*rapid.T){
+			"put": func(t *rapid.T) {
+				i := keyGen.Draw(t, "key")
+				key := strings.Repeat("k", i)
+				object := strings.Repeat("o", rapid.IntRange(0, 400).Draw(t, "bytes"))
+				put := entry{object: object}
+				if rapid.Bool().Draw(t, "written") {
+					seq++
+					put.seq = seq
+				} else if model[key].seq > committed {
+					return // a load never replaces what is not committed
+				}
+				model[key] = put
+				c.put(hashOf(i), []byte(key+object), len(key), put.seq)
+				for j := range c.shards {
+					if c.shards[j].overBudget(committed) {
+						t.Fatalf("shard %d has %d bytes of %d", j, c.shards[j].bytes, c.shards[j].budget)
+					}
+				}
+			},
+			"get": func(t *rapid.T) {
+				i := keyGen.Draw(t, "key")
+				check(strings.Repeat("k", i), hashOf(i))
+			},
+			"commit": func(t *rapid.T) {
+				committed += rapid.Uint64Range(0, seq-committed).Draw(t, "more")
+			},
+			"": func(*rapid.T) {
+				for i := range 61 {
+					check(strings.Repeat("k", i), hashOf(i))
+				}
+			},
+		})
+	})
+}
+
+func TestTheCacheStaysWithinItsBudget(t *testing.T) {
+	const budget = 1 << 20
+	c := newCache(budget, func() uint64 { return 0 })
+	r := rand.New(rand.NewPCG(1, 1))
+	for i := range 50_000 {
+		key := fmt.Sprint("key", i)
+		c.put(c.hash(0, []byte(key)), append([]byte(key), make([]byte, r.IntN(500))...), len(key), 0)
+	}
+	if got := c.stats(); got.Bytes > budget || got.Bytes < budget/2 {
+		t.Errorf("%d bytes are cached with a budget of %d", got.Bytes, budget)
+	}
+	c.clear()
+	if got := c.stats(); got.Bytes != 0 || got.Entries != 0 {
+		t.Errorf("after clear: %+v", got)
+	}
+}
+
+// What is read again and again stays, whatever else passes through.
+func TestTheCacheKeepsWhatIsRead(t *testing.T) {
+	c := newCache(1<<20, func() uint64 { return 0 })
+	hot := []byte("hot")
+	c.put(c.hash(0, hot), append(hot, "value"...), len(hot), 0)
+	for i := range 100_000 {
+		key := fmt.Sprint("key", i)
+		c.put(c.hash(0, []byte(key)), []byte(key+"value"), len(key), 0)
+		if _, _, found := c.get(c.hash(0, hot), hot); !found {
+			t.Fatalf("the key that is always read was evicted after %d others", i)
+		}
+	}
+}

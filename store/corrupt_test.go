@@ -1,0 +1,140 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"cartwheel/cluster/ring"
+	"cartwheel/store/version"
+)
+
+// damage flips one bit of the stored object of a key.
+func damage(t *testing.T, s *Store, key string) {
+	t.Helper()
+	row := NewKey(0, []byte(key)).appendObject(nil)
+	text, closer, err := s.db.Get(row)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = append([]byte(nil), text...)
+	_ = closer.Close()
+	text[len(text)-1] ^= 1
+	if err := s.db.Set(row, text, pebble.Sync); err != nil {
+		t.Fatal(err)
+	}
+	s.cache.clear()
+}
+
+func TestACorruptObjectIsAnErrorAndNeverAbsent(t *testing.T) {
+	s := openStore(t, memOptions(vfs.NewMem()))
+	mustSet(t, s, 0, "bad", "value")
+	mustSet(t, s, 0, "good", "value")
+	damage(t, s, "bad")
+	wantRead(t, s, 0, "bad", "(corrupt)")
+	wantRead(t, s, 0, "bad", "(corrupt)")
+	wantRead(t, s, 0, "good", "value")
+	if got := s.Stats().Corrupt; got != 2 {
+		t.Errorf("%d are counted as corrupt, want 2", got)
+	}
+	if err := commit(s, 0, "bad", write{value: "new"}); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a write that depends on it: %v", err)
+	}
+	if _, err := updateMany(s, map[string]string{"good": "new", "bad": "new"}); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("an UpdateMany over it: %v", err)
+	}
+	wantRead(t, s, 0, "good", "value")
+	var seen []string
+	err := s.Scan(0, ^ring.Token(0), func(k Key, o *version.Object) bool {
+		if o == nil {
+			seen = append(seen, string(k.User))
+		}
+		return true
+	})
+	if err != nil || fmt.Sprint(seen) != "[bad]" {
+		t.Errorf("a scan passes %v as corrupt: %v", seen, err)
+	}
+	s = reopen(t, s)
+	wantRead(t, s, 0, "bad", "(corrupt)")
+}
+
+func TestACorruptObjectIsQuarantinedOnceAndReplacedByABlindWrite(t *testing.T) {
+	s := openStore(t, memOptions(vfs.NewMem()))
+	mustSet(t, s, 0, "bad", strings.Repeat("v", 1000))
+	damage(t, s, "bad")
+	for range 100 {
+		wantRead(t, s, 0, "bad", "(corrupt)")
+	}
+	if n := s.open.batch.Len(); n > 1000 {
+		t.Errorf("100 reads left %d bytes to commit", n)
+	}
+	kept, closer, err := s.db.Get(NewKey(0, []byte("bad")).appendQuarantine(nil))
+	if err != nil || len(kept) < 1000 {
+		t.Fatalf("quarantined are %d bytes: %v", len(kept), err)
+	}
+	_ = closer.Close()
+	if err := commit(s, 0, "bad", write{value: "new", blind: true}); err != nil {
+		t.Fatal(err)
+	}
+	wantRead(t, s, 0, "bad", "new")
+	s = reopen(t, s)
+	wantRead(t, s, 0, "bad", "new")
+}
+
+func TestACorruptTableSparesTheOtherKeysAndTheProcess(t *testing.T) {
+	dir := t.TempDir()
+	opts := memOptions(nil)
+	opts.Dir = dir
+	s := openStore(t, opts)
+	value := strings.Repeat("v", 2000)
+	for i := range 500 {
+		mustSet(t, s, 0, fmt.Sprint("key", i), value)
+	}
+	if err := s.db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+	tables, err := filepath.Glob(filepath.Join(dir, pebbleDir, "*.sst"))
+	if err != nil || len(tables) != 1 {
+		t.Fatalf("tables %v, %v", tables, err)
+	}
+	text, err := os.ReadFile(tables[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	text[len(text)/20] ^= 0x40 // in one of the first blocks of data
+	if err := os.WriteFile(tables[0], text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+
+	s = openStore(t, opts)
+	good, corrupt := 0, ""
+	for i := range 500 {
+		key := fmt.Sprint("key", i)
+		switch got := read(s, 0, key); got {
+		case value:
+			good++
+		case "(corrupt)":
+			corrupt = key
+		default:
+			t.Fatalf("%s reads %.80q", key, got)
+		}
+	}
+	if corrupt == "" || good < 250 {
+		t.Fatalf("%d keys are good, %q is corrupt", good, corrupt)
+	}
+	if s.Stats().Corrupt == 0 {
+		t.Error("it is not counted")
+	}
+	if err := commit(s, 0, corrupt, write{value: "new", blind: true}); err != nil {
+		t.Fatal(err)
+	}
+	wantRead(t, s, 0, corrupt, "new")
+	mustSet(t, s, 0, "other", "v")
+}

@@ -1,0 +1,194 @@
+package store
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"cartwheel/cluster/ring"
+	"cartwheel/store/version"
+)
+
+const noon = int64(1_700_000_000_000)
+
+// openSweeping opens a store whose clock and watermark stand where they are put.
+func openSweeping(t *testing.T) (s *Store, clock *fakeClock, watermark *version.HLC) {
+	t.Helper()
+	clock, watermark = newFakeClock(noon), new(version.HLC)
+	*watermark = ^version.HLC(0)
+	opts := memOptions(vfs.NewMem())
+	opts.Now = clock.now
+	opts.Watermark = func(ring.Partition) version.HLC { return *watermark }
+	return openStore(t, opts), clock, watermark
+}
+
+func sweep(t *testing.T, s *Store) int {
+	t.Helper()
+	n, err := s.Sweep()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func setUntil(t *testing.T, s *Store, key string, expireAtMS int64) {
+	t.Helper()
+	if err := commit(s, 0, key, write{value: "v", expireAtMS: expireAtMS}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantNothing checks that no trace of an object is left.
+func wantNothing(t *testing.T, s *Store) {
+	t.Helper()
+	if n := rows(t, s, prefixObject); n != 0 {
+		t.Errorf("%d object rows are left", n)
+	}
+	if n := rows(t, s, prefixExpiry); n != 0 {
+		t.Errorf("%d expiry rows are left", n)
+	}
+	if n := s.Counts(0); n != (Counts{}) {
+		t.Errorf("counted are %+v", n)
+	}
+}
+
+func TestExpiredObjectsAreSweptAndOthersAreNot(t *testing.T) {
+	s, clock, _ := openSweeping(t)
+	for i := range 3 * sweepRows { // more than one commit of the sweeper
+		setUntil(t, s, fmt.Sprint("key", i), noon+1000+int64(i%7))
+	}
+	setUntil(t, s, "later", noon+500_000)
+	setUntil(t, s, "never", 0)
+	clock.ms.Store(noon + 999)
+	if n := sweep(t, s); n != 0 {
+		t.Fatalf("%d were swept before their time", n)
+	}
+	clock.ms.Store(noon + 1006)
+	if n := sweep(t, s); n != 3*sweepRows {
+		t.Fatalf("%d were swept, want %d", n, 3*sweepRows)
+	}
+	wantRead(t, s, 0, "key5", "(absent)")
+	s.cache.clear()
+	wantRead(t, s, 0, "key5", "(absent)")
+	wantRead(t, s, 0, "later", "v")
+	wantRead(t, s, 0, "never", "v")
+	if n := s.Counts(0); n.Keys != 2 || n.Expires != 1 || n.ExpireAtMSSum != noon+500_000 {
+		t.Errorf("counted are %+v", n)
+	}
+	if n := rows(t, s, prefixExpiry); n != 1 {
+		t.Errorf("%d expiry rows are left, want 1", n)
+	}
+	if got := s.Stats().Swept; got != 3*sweepRows {
+		t.Errorf("Swept is %d", got)
+	}
+}
+
+func TestNothingIsSweptAboveTheWatermark(t *testing.T) {
+	s, clock, watermark := openSweeping(t)
+	*watermark = version.MakeHLC(noon-1, 0)
+	setUntil(t, s, "k", noon+10)
+	clock.ms.Store(noon + 10)
+	if n := sweep(t, s); n != 0 {
+		t.Fatalf("%d were swept above the watermark", n)
+	}
+	wantRead(t, s, 0, "k", "v") // expired, and there for the owners that lack it
+	*watermark = version.MakeHLC(noon+1, 0)
+	clock.ms.Add(sweepRetryMS)
+	if n := sweep(t, s); n != 1 {
+		t.Fatalf("%d were swept at the watermark, want 1", n)
+	}
+	wantNothing(t, s)
+}
+
+func TestATouchedSessionCostsOneRowAndIsNotLost(t *testing.T) {
+	s, clock, _ := openSweeping(t)
+	for i := range int64(100) {
+		clock.ms.Store(noon + 100*i)
+		setUntil(t, s, "session", clock.ms.Load()+1000)
+		sweep(t, s)
+		wantRead(t, s, 0, "session", "v")
+		if n := rows(t, s, prefixExpiry); n != 1 {
+			t.Fatalf("%d expiry rows after %d touches, want 1", n, i+1)
+		}
+	}
+	clock.ms.Add(999)
+	sweep(t, s)
+	wantRead(t, s, 0, "session", "v")
+	clock.ms.Add(1)
+	if n := sweep(t, s); n != 1 {
+		t.Errorf("%d were swept at the last touch's expiry, want 1", n)
+	}
+	wantNothing(t, s)
+}
+
+func TestAKeyWhoseExpiryIsRemovedStays(t *testing.T) {
+	s, clock, _ := openSweeping(t)
+	setUntil(t, s, "k", noon+10)
+	setUntil(t, s, "k", 0)
+	clock.ms.Store(noon + 100_000)
+	if n := sweep(t, s); n != 0 {
+		t.Fatalf("%d were swept", n)
+	}
+	wantRead(t, s, 0, "k", "v")
+	if n := rows(t, s, prefixExpiry); n != 0 {
+		t.Errorf("%d expiry rows are left", n)
+	}
+	setUntil(t, s, "k", noon+100_010)
+	clock.ms.Add(10)
+	if n := sweep(t, s); n != 1 {
+		t.Errorf("%d were swept after the expiry came back, want 1", n)
+	}
+	wantNothing(t, s)
+}
+
+func TestAnExpiryThatComesNearerIsMet(t *testing.T) {
+	s, clock, _ := openSweeping(t)
+	setUntil(t, s, "k", noon+1_000_000)
+	setUntil(t, s, "k", noon+10)
+	clock.ms.Store(noon + 10)
+	if n := sweep(t, s); n != 1 {
+		t.Fatalf("%d were swept, want 1", n)
+	}
+	clock.ms.Store(noon + 1_000_000)
+	sweep(t, s)
+	wantNothing(t, s)
+}
+
+// An object may come with an expiry that the sweeper has long passed: a hint or
+// a repair brings it.
+func TestAnObjectThatComesLongExpiredIsSwept(t *testing.T) {
+	s, clock, watermark := openSweeping(t)
+	clock.ms.Store(noon + 3_600_000)
+	sweep(t, s)
+	*watermark = 0
+	setUntil(t, s, "k", noon)
+	*watermark = ^version.HLC(0)
+	if n := sweep(t, s); n != 1 {
+		t.Errorf("%d were swept, want 1", n)
+	}
+	wantNothing(t, s)
+}
+
+func TestDeletedAtOrBelowTheWatermarkLeavesNothing(t *testing.T) {
+	s, clock, _ := openSweeping(t)
+	setUntil(t, s, "k", noon+10)
+	if err := commit(s, 0, "k", write{tombstone: true}); err != nil {
+		t.Fatal(err)
+	}
+	clock.ms.Store(noon + 10)
+	sweep(t, s)
+	wantNothing(t, s)
+}
+
+func TestTheSweeperFindsAfterARestartWhatExpiredMeanwhile(t *testing.T) {
+	s, clock, _ := openSweeping(t)
+	setUntil(t, s, "k", noon+10)
+	sweep(t, s)
+	clock.ms.Store(noon + 86_400_000)
+	s = reopen(t, s)
+	if n := sweep(t, s); n != 1 {
+		t.Errorf("%d were swept, want 1", n)
+	}
+	wantNothing(t, s)
+}
