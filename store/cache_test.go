@@ -23,6 +23,17 @@ func (s *cacheShard) overBudget(committed uint64) bool {
 	return false
 }
 
+// weigh counts what the shard holds.
+func (s *cacheShard) weigh() (bytes int64, used int) {
+	for i := range s.entries {
+		if s.entries[i].buf != nil {
+			bytes += int64(cap(s.entries[i].buf))
+			used++
+		}
+	}
+	return bytes, used
+}
+
 // The cache may forget, but what it says is what was put last; it forgets
 // nothing that is not committed; and it keeps to its budget.
 func TestTheCacheIsAMapThatForgets(t *testing.T) {
@@ -61,10 +72,8 @@ func TestTheCacheIsAMapThatForgets(t *testing.T) {
 				}
 				model[key] = put
 				c.put(hashOf(i), []byte(key+object), len(key), put.seq)
-				for j := range c.shards {
-					if c.shards[j].overBudget(committed) {
-						t.Fatalf("shard %d has %d bytes of %d", j, c.shards[j].bytes, c.shards[j].budget)
-					}
+				if shard := c.shard(hashOf(i)); shard.overBudget(committed) {
+					t.Fatalf("a shard has %d bytes of %d", shard.bytes, shard.budget)
 				}
 			},
 			"get": func(t *rapid.T) {
@@ -77,6 +86,11 @@ func TestTheCacheIsAMapThatForgets(t *testing.T) {
 			"": func(*rapid.T) {
 				for i := range 61 {
 					check(strings.Repeat("k", i), hashOf(i))
+				}
+				for i := range c.shards {
+					if bytes, used := c.shards[i].weigh(); bytes != c.shards[i].bytes || used != c.shards[i].used {
+						t.Fatalf("shard %d has %d entries of %d bytes, and counts %d of %d", i, used, bytes, c.shards[i].used, c.shards[i].bytes)
+					}
 				}
 			},
 		})

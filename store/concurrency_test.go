@@ -79,14 +79,19 @@ func TestConcurrentUpdatesAreNeitherLostNorSeenGoingBack(t *testing.T) {
 			if err == nil {
 				_, err = s.Flush([]uint8{5}, mark)
 			}
-			if err == nil {
-				err = s.rebuildCounters()
-			}
 			if err != nil {
 				t.Errorf("flush: %v", err)
 				return
 			}
 			s.Stats()
+		}
+	})
+	others.Go(func() {
+		for !done.Load() {
+			if err := s.rebuildCounters(); err != nil {
+				t.Errorf("count: %v", err)
+				return
+			}
 		}
 	})
 	writing.Wait()

@@ -3,6 +3,9 @@ package store
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -96,6 +99,37 @@ func TestCountsRebuiltDuringWritesAndFlushesAreRight(t *testing.T) {
 			t.Fatalf("kept    %+v\nrebuilt %+v", kept, rebuilt)
 		}
 		opts.FS = opts.FS.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{})
+	}
+}
+
+// What a recount has found must not come on top of a flush.
+func TestARecountDuringAFlushCountsNothingTwice(t *testing.T) {
+	const keys = 1000
+	opts := memOptions(vfs.NewMem())
+	opts.Partitions = 1
+	s := openStore(t, opts)
+	for range 20 {
+		for i := range keys {
+			if _, err := do(s, 0, fmt.Sprint("key", i), write{value: "v"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var recount sync.WaitGroup
+		var counted atomic.Bool
+		recount.Go(func() {
+			defer counted.Store(true)
+			if err := s.rebuildCounters(); err != nil {
+				t.Errorf("count: %v", err)
+			}
+		})
+		for s.Counts(0).Keys == keys && !counted.Load() {
+			runtime.Gosched() // until the recount has begun
+		}
+		flush(t, s, 0)
+		recount.Wait()
+		if n := s.Counts(0); n != (Counts{}) {
+			t.Fatalf("counted are %+v after a flush", n)
+		}
 	}
 }
 

@@ -71,9 +71,11 @@ func TestAFullDiskRefusesWritesAndRecovers(t *testing.T) {
 func TestATombstoneIsAWriteToAFullDisk(t *testing.T) {
 	disk := &smallDisk{FS: vfs.NewMem()}
 	disk.free.Store(1 << 40)
-	s := openStore(t, memOptions(disk))
+	opts := memOptions(disk)
+	opts.DiskReserveBytes = 1000
+	s := openStore(t, opts)
 	mustSet(t, s, 0, "a", "v")
-	disk.free.Store(1)
+	disk.free.Store(999)
 	s.disk.update(s)
 	if err := commit(s, 0, "a", write{tombstone: true}); !errors.Is(err, ErrDiskFull) {
 		t.Errorf("got %v", err)

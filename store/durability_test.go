@@ -115,6 +115,9 @@ func crashes(t *testing.T, mode SyncMode, durable func(*Store, *ledger) map[stri
 			stop := make(chan struct{})
 			var writer sync.WaitGroup
 			writer.Go(func() { l.write(t, s, rand.New(rand.NewPCG(seed, 1)), stop) })
+			writer.Go(func() { commitAlways(s, stop) })
+			defer writer.Wait()
+			defer close(stop)
 			cfg := vfs.CrashCloneCfg{UnsyncedDataPercent: unsyncedPercent, RNG: rand.New(rand.NewPCG(seed, 2))}
 			pause := rand.New(rand.NewPCG(seed, 3))
 			for range 6 {
@@ -123,9 +126,20 @@ func crashes(t *testing.T, mode SyncMode, durable func(*Store, *ledger) map[stri
 				opts.FS = fs.CrashClone(cfg)
 				check(t, opts, lowest, l.snapshot(begun))
 			}
-			close(stop)
-			writer.Wait()
 		})
+	}
+}
+
+// commitAlways commits whatever is open, at every moment, as other connections
+// would.
+func commitAlways(s *Store, stop chan struct{}) {
+	for {
+		select {
+		case <-stop:
+			return
+		default:
+			_ = s.Commit(s.openSeq()) // the writer sees the failure
+		}
 	}
 }
 

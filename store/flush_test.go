@@ -161,8 +161,9 @@ func TestWhatComesLateFromBeforeTheMarkStaysHidden(t *testing.T) {
 // after it.
 func TestHLCsAreIssuedAboveTheMark(t *testing.T) {
 	clock := newFakeClock(noon)
-	opts := memOptions(vfs.NewMem())
-	opts.Now = clock.now
+	fs := vfs.NewCrashableMem()
+	opts := memOptions(fs)
+	opts.Now, opts.Sync = clock.now, SyncAlways
 	s := openStore(t, opts)
 	seq, err := s.Flush([]uint8{1}, version.MakeHLC(noon+400, 0))
 	if err != nil {
@@ -171,11 +172,11 @@ func TestHLCsAreIssuedAboveTheMark(t *testing.T) {
 	if err := s.Commit(seq); err != nil {
 		t.Fatal(err)
 	}
-	mustSet(t, s, 1, "k", "v")
-	wantRead(t, s, 1, "k", "v")
-	s = reopen(t, s)
-	mustSet(t, s, 1, "k2", "v")
-	wantRead(t, s, 1, "k2", "v")
+	opts.FS = fs.CrashClone(vfs.CrashCloneCfg{})
+	for _, s := range []*Store{s, openStore(t, opts)} {
+		mustSet(t, s, 1, "k", "v")
+		wantRead(t, s, 1, "k", "v")
+	}
 }
 
 func TestAMarkOnlyGrows(t *testing.T) {

@@ -87,16 +87,19 @@ func TestExpiredObjectsAreSweptAndOthersAreNot(t *testing.T) {
 func TestNothingIsSweptAboveTheWatermark(t *testing.T) {
 	s, clock, watermark := openSweeping(t)
 	*watermark = version.MakeHLC(noon-1, 0)
-	setUntil(t, s, "k", noon+10)
+	const keys = sweepRows + 1
+	for i := range keys {
+		setUntil(t, s, fmt.Sprint("k", i), noon+10)
+	}
 	clock.ms.Store(noon + 10)
-	if n := sweep(t, s); n != 0 {
+	if n := sweep(t, s); n != 0 { // and it comes to an end
 		t.Fatalf("%d were swept above the watermark", n)
 	}
-	wantRead(t, s, 0, "k", "v") // expired, and there for the owners that lack it
+	wantRead(t, s, 0, "k1", "v") // expired, and there for the owners that lack it
 	*watermark = version.MakeHLC(noon+1, 0)
 	clock.ms.Add(sweepRetryMS)
-	if n := sweep(t, s); n != 1 {
-		t.Fatalf("%d were swept at the watermark, want 1", n)
+	if n := sweep(t, s); n != keys {
+		t.Fatalf("%d were swept at the watermark, want %d", n, keys)
 	}
 	wantNothing(t, s)
 }

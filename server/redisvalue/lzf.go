@@ -93,7 +93,7 @@ func lzfCompress(dst, in []byte) ([]byte, bool) {
 func lzfMatchLen(in []byte, ref, at int) int {
 	most := min(len(in)-at-2, lzfMatchMax)
 	if most > 16 {
-		most = max(most, 17)
+		most = max(most, 19)
 	}
 	length := 3
 	for length < most && in[ref+length] == in[at+length] {
