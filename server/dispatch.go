@@ -59,8 +59,6 @@ type handler struct {
 	blind func(c *call) bool
 	// session: it may change the session's limits.
 	session bool
-	// skipsReply: CLIENT REPLY SKIP itself.
-	skipsReply bool
 }
 
 // dispatch runs one command, or reports that it is for runSlow.
@@ -71,7 +69,7 @@ func (s *session) dispatch(args [][]byte) (done bool) {
 	from := len(s.out.Buf)
 	if text := c.find(); text != "" {
 		s.out.Error(text)
-		s.shard.rejected(c.cmd)
+		s.shard.rejected(c.cmd, text)
 	} else if c.h.slow != nil || s.srv.pauses(c.cmd) {
 		s.held++
 		return false
@@ -79,7 +77,7 @@ func (s *session) dispatch(args [][]byte) (done bool) {
 		c.run()
 	}
 	s.held++
-	if s.mute || s.muteNext {
+	if s.mute || s.muteNext > 0 {
 		s.replied(from)
 	}
 	return true
@@ -147,6 +145,9 @@ func (c *call) run() {
 	if err != nil {
 		c.w.Buf = c.w.Buf[:from]
 		c.w.Error(wireText(err))
+	}
+	if len(c.w.Buf) > from && c.w.Buf[from] == '-' {
+		c.s.shard.failed(c.cmd, c.w.Buf[from+1:])
 	}
 	c.need = quorum.Need{}
 }

@@ -119,14 +119,15 @@ func (s *Server) toLoop(conn net.Conn) bool {
 	}
 	l := s.loops[int(s.stats.connections.Load())%len(s.loops)]
 	c := &loopConn{fd: fd}
-	sess, ok := s.add(conn, fd, l.shard, func() { l.post(func() { l.cut(c) }) })
+	cut := func() { l.post(func() { l.cut(c) }) }
+	ok = s.add(conn, fd, l.shard, cut, func(sess *session) {
+		c.session = sess
+		l.post(func() { l.register(c) })
+	})
 	_ = conn.Close() // fd stays
 	if !ok {
 		_ = unix.Close(fd)
-		return true
 	}
-	c.session = sess
-	l.post(func() { l.register(c) })
 	return true
 }
 
@@ -490,6 +491,13 @@ func (l *loop) close(c *loopConn) {
 	_ = unix.Close(c.fd)
 	c.out.Buf = nil
 	l.srv.remove(c.session)
+}
+
+// wakeLoops has the loops look at the settings.
+func (s *Server) wakeLoops() {
+	for _, l := range s.loops {
+		l.post(func() {})
+	}
 }
 
 // stopLoops has the loops answer what has been read, and end.

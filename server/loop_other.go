@@ -9,4 +9,5 @@ type loop struct{}
 
 func (s *Server) startLoops() error    { return nil }
 func (s *Server) stopLoops()           {}
+func (s *Server) wakeLoops()           {}
 func (s *Server) toLoop(net.Conn) bool { return false }

@@ -18,13 +18,14 @@ type registry struct {
 	bytes  atomic.Int64 // of buffers
 }
 
-// add makes a session for a connection, unless there are too many.
-func (s *Server) add(conn net.Conn, fd int, sh *shard, cut func()) (*session, bool) {
+// add makes a session for a connection, unless there are too many. It calls
+// attach before others can see the session, and so before cut may be called.
+func (s *Server) add(conn net.Conn, fd int, sh *shard, cut func(), attach func(*session)) bool {
 	r := &s.clients
 	if r.count.Add(1) > int64(s.settings.maxClients.Load()) {
 		r.count.Add(-1)
 		s.stats.rejectedConnections.Add(1)
-		return nil, false
+		return false
 	}
 	sess := &session{srv: s, shard: sh, authed: s.password.Load() == nil}
 	sess.addr, sess.laddr = conn.RemoteAddr().String(), conn.LocalAddr().String()
@@ -39,8 +40,9 @@ func (s *Server) add(conn net.Conn, fd int, sh *shard, cut func()) (*session, bo
 	defer r.mu.Unlock()
 	r.lastID++
 	sess.id = r.lastID
+	attach(sess)
 	r.byID[sess.id] = sess
-	return sess, true
+	return true
 }
 
 // remove forgets a session whose connection is closed.

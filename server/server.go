@@ -70,10 +70,9 @@ type Server struct {
 	stats   stats
 	shards  []*shard // one a loop, the first for all else
 	slowlog slowlog
-	latency latency
 	pause   pause
-	paused  atomic.Bool  // there may be a pause
-	saved   atomic.Int64 // Unix seconds of the last SAVE
+	paused  atomic.Bool // there may be a pause
+	saves   saves
 
 	listener net.Listener
 	loops    []*loop
@@ -102,7 +101,7 @@ func New(opts Options) *Server {
 		shutdown: make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.saved.Store(s.started.Unix())
+	s.saves.lastS.Store(s.started.Unix())
 	if opts.Password != "" {
 		sum := sha256.Sum256([]byte(opts.Password))
 		s.password.Store(&sum)
@@ -111,6 +110,7 @@ func New(opts Options) *Server {
 	s.clients.byID = make(map[uint64]*session)
 	s.shards = []*shard{newShard(s.table)}
 	s.initLimits()
+	s.initSettings()
 	return s
 }
 

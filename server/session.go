@@ -28,9 +28,9 @@ type session struct {
 
 	db       uint8
 	authed   bool
-	mute     bool // CLIENT REPLY OFF
-	muteNext bool // CLIENT REPLY SKIP: the next command's reply
-	closing  bool // after what is in out
+	mute     bool  // CLIENT REPLY OFF
+	muteNext uint8 // CLIENT REPLY SKIP: of so many commands, itself included
+	closing  bool  // after what is in out
 
 	shared
 }
@@ -184,11 +184,10 @@ func (s *session) replied(from int) {
 	case s.mute:
 		s.out.Buf = s.out.Buf[:from]
 		s.held--
-	case s.muteNext && s.call.h != nil && s.call.h.skipsReply:
-	case s.muteNext:
+	case s.muteNext > 0:
 		s.out.Buf = s.out.Buf[:from]
 		s.held--
-		s.muteNext = false
+		s.muteNext--
 	}
 }
 

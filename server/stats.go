@@ -11,8 +11,7 @@ import (
 // stats counts what INFO shows of the server.
 type stats struct {
 	connections, rejectedConnections, evictedClients atomic.Uint64
-	slowReaders, protocolErrors, errorReplies        atomic.Uint64
-	netIn, netOut, hits, misses                      atomic.Uint64
+	slowReaders, protocolErrors                      atomic.Uint64
 }
 
 // A shard holds the figures of the commands that one loop has run, so that
@@ -24,6 +23,7 @@ type shard struct {
 	netOut   atomic.Uint64
 	hits     atomic.Uint64 // of keys looked up by reading commands
 	misses   atomic.Uint64
+	errors   errorCounts
 }
 
 // commandStats are the figures of one command.
@@ -70,20 +70,34 @@ func (s *session) record(began, ended time.Duration) {
 	st := &s.shard.commands[cmd.ID]
 	st.calls.Add(1)
 	st.nanoseconds.Add(uint64(took))
-	h := st.histogram.Load()
-	if h == nil {
-		h = &histogram{}
-		if !st.histogram.CompareAndSwap(nil, h) {
-			h = st.histogram.Load()
-		}
+	if s.srv.settings.latencyTracking.Load() {
+		st.observe(took)
 	}
-	h[bucketOf(took)].Add(1)
 	if took >= time.Duration(s.srv.slowlog.thresholdNS.Load()) {
 		s.srv.slowlog.add(s, took)
 	}
 }
 
-func (sh *shard) rejected(cmd *command.Command) {
+func (st *commandStats) observe(took time.Duration) {
+	h := st.histogram.Load()
+	if h == nil {
+		st.histogram.CompareAndSwap(nil, &histogram{})
+		if h = st.histogram.Load(); h == nil {
+			return // CONFIG RESETSTAT came between
+		}
+	}
+	h[bucketOf(took)].Add(1)
+}
+
+// failed notes that a command has replied with an error.
+func (sh *shard) failed(cmd *command.Command, reply []byte) {
+	sh.commands[cmd.ID].failed.Add(1)
+	sh.errors.add(reply)
+}
+
+// rejected notes that a command was refused before it ran.
+func (sh *shard) rejected(cmd *command.Command, reply string) {
+	sh.errors.add([]byte(reply))
 	if cmd == nil {
 		sh.unknown.Add(1)
 		return

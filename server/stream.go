@@ -24,13 +24,11 @@ func (s *Server) serveStream(conn net.Conn) {
 		conn = secure
 	}
 	st := &stream{conn: conn, ending: make(chan struct{})}
-	sess, ok := s.add(conn, 0, s.shards[0], st.end)
-	if !ok {
+	if !s.add(conn, 0, s.shards[0], st.end, func(sess *session) { st.session = sess }) {
 		_, _ = conn.Write([]byte("-ERR max number of clients reached\r\n"))
 		return
 	}
-	st.session = sess
-	defer s.remove(sess)
+	defer s.remove(st.session)
 	st.serve()
 }
 

@@ -2,30 +2,9 @@ package store
 
 import (
 	"fmt"
-	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 )
-
-// openBatch gathers the changes that the next commit makes durable.
-//
-//  1. Whoever changes an object appends to the open batch under open.mu, while
-//     holding the object's partition lock: the batches, and what is within
-//     them, are in the order of the changes.
-//  2. Whoever needs a change durable calls Commit with the batch's sequence.
-//     The first to get commitMu closes the open batch, opens the spare and
-//     commits; the others find, when they get it, that it has been done.
-//     While one commits, the next batch fills: commits group by themselves.
-type openBatch struct {
-	mu    sync.Mutex
-	batch *pebble.Batch
-	spare *pebble.Batch
-	seq   uint64 // of batch
-	row   []byte // memory to build row keys in
-}
-
-// batchBytesMax is the size past which whoever adds to a batch commits it.
-const batchBytesMax = 4 << 20
 
 // openSeq returns the sequence of the batch that is open.
 func (s *Store) openSeq() uint64 {
@@ -52,12 +31,12 @@ func (s *Store) Commit(seq uint64) error {
 		return &opError{ErrCommit, *err}
 	}
 	s.open.mu.Lock()
-	batch, committing := s.open.batch, s.open.seq
-	s.open.batch, s.open.spare = s.open.spare, nil
+	rows, committing := s.open.rows, s.open.seq
+	s.open.rows, s.open.spare = s.open.spare, nil
 	s.open.seq++
 	s.open.mu.Unlock()
 
-	err := s.apply(batch)
+	err := s.apply(rows)
 	if failure := s.failure.Load(); failure != nil {
 		err = *failure
 	}
@@ -65,14 +44,9 @@ func (s *Store) Commit(seq uint64) error {
 		s.fail(err)
 		return &opError{ErrCommit, err}
 	}
-	if batch.Len() > batchBytesMax {
-		_ = batch.Close()
-		batch = s.db.NewBatch()
-	} else {
-		batch.Reset()
-	}
+	rows.reset()
 	s.open.mu.Lock()
-	s.open.spare = batch
+	s.open.spare = rows
 	s.open.mu.Unlock()
 	s.committed.Store(committing)
 	s.stats.commits.Add(1)
@@ -80,17 +54,24 @@ func (s *Store) Commit(seq uint64) error {
 }
 
 // apply commits one batch. Pebble panics over a log that it cannot write.
-func (s *Store) apply(batch *pebble.Batch) (err error) {
+func (s *Store) apply(rows *rowBatch) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			s.broken.Store(true)
 			err = fmt.Errorf("pebble: %v", r)
 		}
 	}()
-	if batch.Empty() {
+	if rows.empty() {
 		return nil
 	}
-	return s.db.Apply(batch, pebble.Sync)
+	batch := s.db.NewBatchWithSize(rows.bytes + 16*len(rows.rows))
+	if err := rows.appendTo(batch); err != nil {
+		return err
+	}
+	if err := batch.Commit(pebble.Sync); err != nil {
+		return err
+	}
+	return batch.Close()
 }
 
 // fail stops writes for good. Pebble calls it too, with its own locks held.

@@ -72,8 +72,8 @@ func TestACorruptObjectIsQuarantinedOnceAndReplacedByABlindWrite(t *testing.T) {
 	for range 100 {
 		wantRead(t, s, 0, "bad", "(corrupt)")
 	}
-	if n := s.Stats().Commits - before; n != 1 || !s.open.batch.Empty() {
-		t.Errorf("100 reads made %d commits and left %d bytes to commit", n, s.open.batch.Len())
+	if n := s.Stats().Commits - before; n != 1 || !s.open.rows.empty() {
+		t.Errorf("100 reads made %d commits and left %d bytes to commit", n, s.open.rows.bytes)
 	}
 	kept, closer, err := s.db.Get(NewKey(0, []byte("bad")).appendQuarantine(nil))
 	if err != nil || len(kept) < 1000 {

@@ -50,7 +50,7 @@ func (s *Store) setMark(db uint8, mark version.HLC, reclaim bool) {
 	if reclaim {
 		v[8] = 1
 	}
-	_ = s.open.batch.Set([]byte{prefixMark, db}, v, nil)
+	s.open.rows.set(append(s.open.rows.key(), prefixMark, db), v)
 }
 
 // issueAbove makes the HLCs issued from now on be above a mark, so that it hides
@@ -96,9 +96,7 @@ func (s *Store) Flush(dbs []uint8, mark version.HLC) (seq uint64, err error) {
 		}
 	}
 	if whole {
-		for _, prefix := range [...]byte{prefixObject, prefixExpiry} {
-			_ = s.open.batch.DeleteRange([]byte{prefix}, prefixEnd(prefix), nil)
-		}
+		s.open.rows.removeAll()
 	}
 	s.cache.clear()
 	return s.open.seq, nil
@@ -179,8 +177,8 @@ func (s *Store) reclaimPartition(p ring.Partition, marked [Databases]version.HLC
 		}
 		s.open.mu.Lock()
 		defer s.open.mu.Unlock()
-		s.open.row = k.appendObject(s.open.row[:0])
-		return s.open.batch.Delete(s.open.row, nil)
+		s.open.rows.remove(k.appendObject(s.open.rows.key()))
+		return nil
 	})
 	if err != nil {
 		return err

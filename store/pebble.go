@@ -28,7 +28,7 @@ func (s *Store) openPebble() error {
 		// One memtable fills while one is flushed; a third makes writers wait.
 		MemTableSize:                uint64(memory / 8),
 		MemTableStopWritesThreshold: 3,
-		L0CompactionThreshold:       4,
+		L0CompactionThreshold:       8,
 		L0StopWritesThreshold:       24,
 		LBaseMaxBytes:               max(64<<20, memory/2),
 		MaxOpenFiles:                1000,

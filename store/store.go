@@ -147,7 +147,7 @@ func (s *Store) openState(wasClean bool) error {
 	q := s.node.Partitions
 	s.locks = make([]sync.Mutex, q)
 	s.open.seq = 1
-	s.open.batch, s.open.spare = s.db.NewBatch(), s.db.NewBatch()
+	s.open.rows, s.open.spare = &rowBatch{}, &rowBatch{}
 	s.counters = newCounters(q)
 	s.disk.update(s)
 	if err := s.loadMarks(); err != nil {
@@ -238,7 +238,7 @@ func (s *Store) closeClean() error {
 		}
 	default: // not counted yet: the next start counts
 	}
-	err := errors.Join(s.open.batch.Close(), s.open.spare.Close(), s.db.Close())
+	err := s.db.Close()
 	if err == nil && s.failure.Load() != nil {
 		err = *s.failure.Load()
 	}

@@ -118,10 +118,9 @@ func (s *Store) sweepRow(row []byte, nowMS int64) (purged bool, err error) {
 		if later <= nowMS {
 			later = nowMS + sweepRetryMS
 		}
-		s.open.row = k.appendExpiry(s.open.row[:0], later)
-		_ = s.open.batch.Set(s.open.row, nil, nil)
+		s.open.rows.set(k.appendExpiry(s.open.rows.key(), later), nil)
 	}
-	_ = s.open.batch.Delete(row, nil)
+	s.open.rows.remove(append(s.open.rows.key(), row...))
 	if purgeable {
 		s.storeLocked(k, hash, nowMS, &o, before)
 	}

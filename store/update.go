@@ -113,7 +113,7 @@ func (s *Store) quarantine(k Key, text []byte, cause error) {
 	}
 	if s.writable(false) == nil {
 		s.open.mu.Lock()
-		_ = s.open.batch.Set(row, text, nil)
+		s.open.rows.set(append(s.open.rows.key(), row...), text)
 		seq := s.open.seq
 		s.open.mu.Unlock()
 		_ = s.Commit(seq) // a failure stops the writes by itself
@@ -236,7 +236,7 @@ func (s *Store) store(k Key, hash uint64, nowMS int64, o *version.Object, before
 	s.open.mu.Lock()
 	defer s.open.mu.Unlock()
 	s.storeLocked(k, hash, nowMS, o, before)
-	return s.open.seq, s.open.batch.Len() > batchBytesMax, nil
+	return s.open.seq, s.open.rows.bytes > batchBytesMax, nil
 }
 
 // storeLocked adds the changed object, what is kept beside it and the cache's
@@ -246,16 +246,17 @@ func (s *Store) storeLocked(k Key, hash uint64, nowMS int64, o *version.Object, 
 	var buf []byte
 	o.Flush(s.marks.of(k.DB)) // it may come late, from where the flush has not
 	raise(&s.highest, o.MaxHLC())
-	s.open.row = k.appendObject(s.open.row[:0])
+	rows := s.open.rows
+	row := k.appendObject(rows.key())
 	if len(o.Siblings) == 0 || s.purgeable(k, o, nowMS) {
-		_ = s.open.batch.Delete(s.open.row, nil)
+		rows.remove(row)
 		buf = slices.Clone(k.User)
 	} else {
 		o.Prune(s.opts.Watermark(s.partitionOf(k)))
 		after = footprintOf(k, o)
 		buf = make([]byte, 0, len(k.User)+encodedBytes(o))
 		buf = version.AppendObject(append(buf, k.User...), o)
-		_ = s.open.batch.Set(s.open.row, buf[len(k.User):], nil)
+		rows.set(row, buf[len(k.User):])
 		if len(o.Clock) > wideClock {
 			s.stats.wideClocks.Add(1)
 		}
@@ -263,8 +264,7 @@ func (s *Store) storeLocked(k Key, hash uint64, nowMS int64, o *version.Object, 
 	if after.expireAtMS != 0 && (before.expireAtMS == 0 || after.expireAtMS < before.expireAtMS) {
 		// One that has expired already is still to be found by the sweeper, which
 		// has passed its time.
-		s.open.row = k.appendExpiry(s.open.row[:0], max(after.expireAtMS, nowMS))
-		_ = s.open.batch.Set(s.open.row, nil, nil)
+		rows.set(k.appendExpiry(rows.key(), max(after.expireAtMS, nowMS)), nil)
 	}
 	s.cache.put(hash, buf, len(k.User), s.open.seq)
 	if s.failure.Load() != nil {

@@ -150,7 +150,7 @@ func TestExpressSessionsSurviveTheServer(t *testing.T) {
 	dir := nodeApps(t)
 	set := settings{dir: t.TempDir()}
 	if subjectIsRedis() {
-		set.sync = "everysec" // without it Redis keeps nothing
+		set.sync = "always" // without it Redis keeps nothing
 	}
 	server := startSubject(t, set)
 	set.port = server.Port

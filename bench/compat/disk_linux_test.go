@@ -94,10 +94,10 @@ func TestFullDiskRefusesWritesAndKeepsTheRest(t *testing.T) {
 		}
 	}
 	check(c)
-	c.want(t, "+PONG\r\n", "PING")
 	if subjectIsRedis() {
-		return // it acknowledges the write that did not reach its log
+		return // it refuses PING too, and acknowledges the write that did not reach its log
 	}
+	c.want(t, "+PONG\r\n", "PING")
 	if err := server.Kill(); err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 var keyspaceCommands = []generator{
 	{"SCAN", drawScan},
 	{"SCAN errors", func(t *rapid.T) command {
-		c := withOptions(t, []string{"SCAN", pick(t, "abc", "", "0x1", "18446744073709551616", "1.0", " 0")}, 1, bare("NOPE"))
+		c := withOptions(t, []string{"SCAN", pick(t, "abc", "0x1", "18446744073709551616", "1.0", " 0")}, 1, bare("NOPE"))
 		c.sound = true
 		return c
 	}},

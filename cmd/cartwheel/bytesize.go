@@ -17,9 +17,17 @@ func (b *byteSize) UnmarshalText(text []byte) error {
 		suffix string
 		bytes  int64
 	}{
-		{"gib", 1 << 30}, {"mib", 1 << 20}, {"kib", 1 << 10},
-		{"gb", 1 << 30}, {"mb", 1 << 20}, {"kb", 1 << 10},
-		{"g", 1e9}, {"m", 1e6}, {"k", 1e3}, {"b", 1}, {"", 1},
+		{"gib", 1 << 30},
+		{"mib", 1 << 20},
+		{"kib", 1 << 10},
+		{"gb", 1 << 30},
+		{"mb", 1 << 20},
+		{"kb", 1 << 10},
+		{"g", 1e9},
+		{"m", 1e6},
+		{"k", 1e3},
+		{"b", 1},
+		{"", 1},
 	}
 	s := strings.ToLower(strings.TrimSpace(string(text)))
 	for _, unit := range units {

@@ -1,0 +1,142 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"slices"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// openBatch gathers the changes that the next commit makes durable.
+//
+//  1. Whoever changes an object appends to the open batch under mu, while
+//     holding the object's partition lock: the batches, and what is within
+//     them, are in the order of the changes.
+//  2. Whoever needs a change durable calls Commit with the batch's sequence.
+//     The first to get commitMu closes the open batch, opens the spare and
+//     commits; the others find, when they get it, that it has been done.
+//     While one commits, the next batch fills: commits group by themselves.
+type openBatch struct {
+	mu    sync.Mutex
+	rows  *rowBatch
+	spare *rowBatch
+	seq   uint64 // of rows
+}
+
+// batchBytesMax is the size past which whoever adds to a batch commits it.
+const batchBytesMax = 4 << 20
+
+// A rowBatch is a batch before Pebble sees it. Only the last change of each row
+// counts, and Pebble gets the rows in their order: an insertion into its
+// skiplist then begins near the one before, which halves what it costs.
+type rowBatch struct {
+	keys  []byte // of the rows, one after the other
+	rows  []rowChange
+	order []rowOrder // memory for sorted
+	bytes int
+	wipe  bool // all objects and expiries go, before rows
+}
+
+type rowChange struct {
+	from, to int    // the key in keys
+	value    []byte // must not change any more
+	remove   bool
+}
+
+// rowOrder is a row's place: the first bytes of its key decide nearly always.
+type rowOrder struct {
+	head  uint64
+	index int32
+}
+
+// key returns memory in which to append the key of the next row; add it at
+// once.
+func (b *rowBatch) key() []byte { return b.keys }
+
+// set and remove add a change of the row whose key was appended to key().
+func (b *rowBatch) set(keys, value []byte) { b.add(keys, value, false) }
+func (b *rowBatch) remove(keys []byte)     { b.add(keys, nil, true) }
+
+func (b *rowBatch) add(keys, value []byte, remove bool) {
+	from := len(b.keys)
+	b.keys = keys
+	b.rows = append(b.rows, rowChange{from, len(keys), value, remove})
+	b.bytes += len(keys) - from + len(value)
+}
+
+// removeAll makes all objects and expiries go, those in the batch too.
+func (b *rowBatch) removeAll() {
+	b.wipe = true
+	b.rows = slices.DeleteFunc(b.rows, func(r rowChange) bool {
+		return b.keys[r.from] == prefixObject || b.keys[r.from] == prefixExpiry
+	})
+}
+
+// empty reports that there is nothing to commit.
+func (b *rowBatch) empty() bool { return len(b.rows) == 0 && !b.wipe }
+
+// appendTo adds the last change of each row to a batch of Pebble's, in the
+// order of the keys.
+func (b *rowBatch) appendTo(to *pebble.Batch) error {
+	if b.wipe {
+		for _, prefix := range [...]byte{prefixObject, prefixExpiry} {
+			if err := to.DeleteRange([]byte{prefix}, prefixEnd(prefix), nil); err != nil {
+				return err
+			}
+		}
+	}
+	b.sort()
+	for i, o := range b.order {
+		r := &b.rows[o.index]
+		key := b.keys[r.from:r.to]
+		if i+1 < len(b.order) && b.order[i+1].head == o.head {
+			next := &b.rows[b.order[i+1].index]
+			if bytes.Equal(key, b.keys[next.from:next.to]) {
+				continue
+			}
+		}
+		var err error
+		if r.remove {
+			err = to.Delete(key, nil)
+		} else {
+			err = to.Set(key, r.value, nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *rowBatch) sort() {
+	b.order = b.order[:0]
+	for i := range b.rows {
+		key := b.keys[b.rows[i].from:b.rows[i].to]
+		var head [8]byte
+		copy(head[:], key)
+		b.order = append(b.order, rowOrder{binary.BigEndian.Uint64(head[:]), int32(i)})
+	}
+	slices.SortFunc(b.order, func(x, y rowOrder) int {
+		if c := cmp.Compare(x.head, y.head); c != 0 {
+			return c
+		}
+		r, s := &b.rows[x.index], &b.rows[y.index]
+		if c := bytes.Compare(b.keys[r.from:r.to], b.keys[s.from:s.to]); c != 0 {
+			return c
+		}
+		return cmp.Compare(x.index, y.index)
+	})
+}
+
+// reset empties the batch and keeps its memory, unless that is large.
+func (b *rowBatch) reset() {
+	if b.bytes > batchBytesMax {
+		*b = rowBatch{}
+		return
+	}
+	clear(b.rows) // so that the values can be collected
+	b.keys, b.rows, b.bytes, b.wipe = b.keys[:0], b.rows[:0], 0, false
+}
