@@ -32,7 +32,7 @@ func (c *Coordinator) Size(db uint8) (keys, expires, meanTTLMS int64, ready <-ch
 	if n.Expires > 0 {
 		meanTTLMS = max(0, n.ExpireAtMSSum/n.Expires-c.store.NowMS())
 	}
-	return n.Keys, n.Expires, meanTTLMS, c.store.CountsReady()
+	return max(0, n.Keys), max(0, n.Expires), meanTTLMS, c.store.CountsReady()
 }
 
 // RandomKey returns a key of the database that is alive, or nil where it finds

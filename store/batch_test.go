@@ -15,7 +15,7 @@ import (
 // made by itself, in the order in which it was added.
 func TestBatchKeepsTheLastChangeOfEachRow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		db, err := pebble.Open("", &pebble.Options{FS: vfs.NewMem()})
+		db, err := pebble.Open("", &pebble.Options{FS: vfs.NewMem(), Logger: pebbleLogger{&Store{}}})
 		if err != nil {
 			t.Fatal(err)
 		}

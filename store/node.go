@@ -28,9 +28,11 @@ type nodeRecord struct {
 	Lease version.HLC `json:"lease"`
 	// Highest is the highest HLC in what is stored, noted at a clean stop.
 	Highest version.HLC `json:"highest"`
-	// Sync is the mode of the last start, Clean whether it was stopped cleanly.
-	Sync  SyncMode `json:"sync"`
-	Clean bool     `json:"clean"`
+	// LeaseAtStart is what Lease was at the last start: while they are the same,
+	// nothing has been written since.
+	LeaseAtStart version.HLC `json:"lease_at_start"`
+	// Clean says whether it was stopped cleanly.
+	Clean bool `json:"clean"`
 }
 
 const (

@@ -105,7 +105,7 @@ func lockError(err error) error {
 }
 
 // openNode reads or makes the node's record, and notes durably that the store
-// is running: an incarnation that may lose acknowledged writes ends here.
+// is running: after a crash a new incarnation begins here.
 func (s *Store) openNode() error {
 	rec, found, err := readNode(s.fs, s.opts.Dir)
 	if err != nil {
@@ -116,7 +116,10 @@ func (s *Store) openNode() error {
 		rec = newNodeRecord(s.opts.Partitions)
 	case s.opts.Partitions != 0 && s.opts.Partitions != rec.Partitions:
 		return fmt.Errorf("the data directory was created with %d partitions, not %d", rec.Partitions, s.opts.Partitions)
-	case !rec.Clean && rec.Sync != SyncAlways:
+	case !rec.Clean && rec.Lease != rec.LeaseAtStart:
+		// Not only where acknowledged writes may be lost: one that other
+		// replicas have, and this one forgot before it was on the disk, must
+		// not look like one that this one has seen.
 		rec.newIncarnation()
 	}
 	if _, err := ring.One(rec.NodeID, rec.Partitions); err != nil {
@@ -124,11 +127,11 @@ func (s *Store) openNode() error {
 	}
 	s.node = rec
 	running := rec
-	running.Clean, running.Sync = false, s.opts.Sync
+	running.Clean, running.LeaseAtStart = false, rec.Lease
 	if err := running.write(s.fs, s.opts.Dir); err != nil {
 		return err
 	}
-	s.node.Sync = s.opts.Sync
+	s.node.LeaseAtStart = rec.Lease
 	s.lease = newLease(rec.Lease, s.opts.MaxClockDrift, s.persistLease, func(err error) {
 		s.log.Error().Err(err).Msg("cannot persist the clock's lease")
 	})
