@@ -49,7 +49,8 @@ var idle = sync.Pool{New: func() any {
 // The buffer grows with what has arrived, not with what was announced: it is
 // never larger than 16 KiB, or 68 KiB once a bulk that fits was announced, or
 // twice the bytes that wait in it plus 8 KiB. It grows to a long request's exact
-// size as soon as half of it is there. A large buffer that is empty is dropped.
+// size as soon as half of it is there. A large buffer is dropped when the
+// request that needed it has been taken, whatever waits behind it.
 func (r *Reader) Buffer(lim *Limits) []byte {
 	if r.s == nil {
 		r.s = idle.Get().(*scratch)
@@ -112,7 +113,9 @@ func (s *scratch) small() bool {
 // makeRoom leaves readBytesMin or more behind the unfinished request, with the
 // least moving: none if there is room already, then down to the buffer's
 // beginning, then to a larger buffer. The second happens at most once to a
-// request, the third at doubling sizes, so all moving is linear in the input.
+// request, the third at doubling sizes, so all moving is linear in the input. So
+// it stays where what the commands before left too large is changed for less,
+// which happens at most once to a request.
 func (r *Reader) makeRoom(lim *Limits) {
 	s := r.s
 	held := r.end - r.start
@@ -120,8 +123,18 @@ func (r *Reader) makeRoom(lim *Limits) {
 		kept := copy(s.args, s.args[r.first:])
 		s.args, r.first = s.args[:kept], 0
 		r.moved += kept * argBytes
+		if max(cap(s.args), cap(s.offsets)) > max(keepArgsMax, 4*kept) {
+			s.args = append(make([][]byte, 0, argsBegin), s.args...)
+			s.offsets = append(make([]int, 0, argsBegin), s.offsets[:kept]...)
+		}
 	}
-	switch {
+	switch modest := 2*held + 2*readBytesMin; {
+	case len(s.buf) > max(keepBytesMax, modest):
+		// The long request before this one needed it.
+		smaller := make([]byte, max(bufferBytes, modest))
+		copy(smaller, s.buf[r.start:r.end])
+		s.buf = smaller
+		clear(s.args[len(s.args):cap(s.args)])
 	case len(s.buf)-r.end >= readBytesMin:
 		return
 	case len(s.buf)-held >= readBytesMin:

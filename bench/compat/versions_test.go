@@ -100,6 +100,18 @@ func TestBlindPutsBecomeSiblingsNewestFirst(t *testing.T) {
 	s.holds("key", "plain")
 }
 
+// TestContextOfABlindPutCoversNothingItsWriterHasNotSeen writes twice without reading in between: the
+// other's value must outlive that.
+func TestContextOfABlindPutCoversNothingItsWriterHasNotSeen(t *testing.T) {
+	s := startVersioned(t)
+	s.put("key", "", "of another")
+	context := s.put("key", "", "mine")
+	s.put("key", context, "mine again")
+	if _, values := s.get("key"); values[0] != "mine again" || !slices.Contains(values, "of another") {
+		t.Errorf("VGET key: %q", values)
+	}
+}
+
 func TestVersionedDeleteRemovesOnlyWhatItsContextHasSeen(t *testing.T) {
 	s := startVersioned(t)
 	seen := s.put("key", "", "one")
@@ -161,7 +173,8 @@ func TestVersionCommandsSurviveARestart(t *testing.T) {
 	set.port = server.Port
 	s := newShopper(t, server.Addr)
 	s.put("key", "", "one")
-	before := s.put("key", "", "two")
+	s.put("key", "", "two")
+	before := s.holds("key", "two", "one")
 	if err := server.Kill(); err != nil {
 		t.Fatal(err)
 	}

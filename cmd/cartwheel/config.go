@@ -15,35 +15,28 @@ import (
 // line nor the environment has them. Its keys are the flags' names.
 type configFile struct {
 	path   string
-	values map[string]any
+	values map[string]any // nil: not read yet
+	err    error          // why it could not be used; for the command to report
 }
 
-// Validate looks for the file's name, reads it and refuses names that no flag
-// has. Kong calls it before it resolves flags.
-func (f *configFile) Validate(app *kong.Application) error { return nil }
+// Validate has nothing to check: what the file is, only flags tell.
+func (f *configFile) Validate(*kong.Application) error { return nil }
 
 // Resolve returns the file's value for a flag, or nil.
-func (f *configFile) Resolve(context *kong.Context, parent *kong.Path, flag *kong.Flag) (any, error) {
-	if flag.Name == "config" {
-		return nil, nil
-	}
+func (f *configFile) Resolve(context *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	if f.values == nil {
-		if err := f.read(context); err != nil {
-			return nil, err
+		f.values = map[string]any{}
+		if f.path = configPath(context); f.path != "" {
+			f.err = f.read(flagNames(context))
 		}
 	}
-	value, found := f.values[flag.Name]
-	if !found {
+	if flag.Name == "config" || f.err != nil {
 		return nil, nil
 	}
-	return value, nil
+	return f.values[flag.Name], nil
 }
 
-func (f *configFile) read(context *kong.Context) error {
-	f.values = map[string]any{}
-	if f.path = configPath(context); f.path == "" {
-		return nil
-	}
+func (f *configFile) read(known []string) error {
 	text, err := os.ReadFile(f.path)
 	if err != nil {
 		return fmt.Errorf("--config: %w", err)
@@ -55,7 +48,6 @@ func (f *configFile) read(context *kong.Context) error {
 		}
 		return fmt.Errorf("--config: %s: %w", f.path, err)
 	}
-	known := flagNames(context)
 	for name := range f.values {
 		if !slices.Contains(known, name) {
 			return fmt.Errorf("--config: %s: there is no setting %q", f.path, name)
@@ -76,9 +68,9 @@ func configPath(context *kong.Context) string {
 
 // flagNames lists what a file may set.
 func flagNames(context *kong.Context) (names []string) {
-	for _, group := range context.Flags() {
-		if group.Name != "help" && group.Name != "config" {
-			names = append(names, group.Name)
+	for _, flag := range context.Flags() {
+		if flag.Name != "help" && flag.Name != "config" {
+			names = append(names, flag.Name)
 		}
 	}
 	return names

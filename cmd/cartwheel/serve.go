@@ -45,6 +45,9 @@ const stopTimeout = 10 * time.Second
 
 // Run serves until a signal or SHUTDOWN, and stops cleanly.
 func (s *serveCommand) Run(file *configFile, app *kong.Kong) error {
+	if file.err != nil {
+		return file.err
+	}
 	if err := checkEnvironment(app.Model, os.Environ()); err != nil {
 		return err
 	}
