@@ -13,7 +13,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The laws run in about two seconds. The command line's -rapid.checks outranks this.
+// The laws run in a second. The command line's -rapid.checks outranks this.
 func init() {
 	if err := flag.Set("rapid.checks", "500"); err != nil {
 		panic(err)
@@ -282,6 +282,34 @@ func TestCutsNeverChangeWhatIsParsed(t *testing.T) {
 			if got, err := parse(stream, &lim, []int{cut}); err != nil || !sameCommands(got, want) {
 				t.Fatalf("%q cut at %d: %v, %q", stream, cut, err, got)
 			}
+		}
+	})
+}
+
+// Reads of every size end anywhere in long pipelines, so that requests with some of their arguments there
+// are moved, and what comes next takes the place where they were.
+func TestUnfinishedRequestsSurviveBeingMoved(t *testing.T) {
+	lim := DefaultLimits()
+	rapid.Check(t, func(t *rapid.T) {
+		var stream []byte
+		var want [][][]byte
+		for i := range 40 {
+			var args []string
+			var command [][]byte
+			for j := range rapid.IntRange(1, 6).Draw(t, "arguments") {
+				arg := strings.Repeat(fmt.Sprintf("%d.%d ", i, j), rapid.IntRange(0, 500).Draw(t, "times"))
+				args, command = append(args, arg), append(command, []byte(arg))
+			}
+			stream = append(stream, multibulk(args...)...)
+			want = append(want, command)
+		}
+		step := rapid.IntRange(100, 5000).Draw(t, "step")
+		var cuts []int
+		for at := step; at < len(stream); at += step {
+			cuts = append(cuts, at)
+		}
+		if got, err := parse(stream, &lim, cuts); err != nil || !sameCommands(got, want) {
+			t.Fatalf("%d bytes by %d are parsed differently: %v", len(stream), step, err)
 		}
 	})
 }

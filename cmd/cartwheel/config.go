@@ -30,10 +30,19 @@ func (f *configFile) Resolve(context *kong.Context, _ *kong.Path, flag *kong.Fla
 			f.err = f.read(flagNames(context))
 		}
 	}
-	if flag.Name == "config" || f.err != nil {
+	if flag.Name == "config" || f.err != nil || inEnvironment(flag) {
 		return nil, nil
 	}
 	return f.values[flag.Name], nil
+}
+
+// inEnvironment says that a variable gives the flag's value: it goes before
+// the file's.
+func inEnvironment(flag *kong.Flag) bool {
+	return slices.ContainsFunc(flag.Envs, func(name string) bool {
+		_, found := os.LookupEnv(name)
+		return found
+	})
 }
 
 func (f *configFile) read(known []string) error {
