@@ -44,7 +44,7 @@ func (c *Coordinator) RandomKey(db uint8) (key []byte, err error) {
 		if o == nil || o.Alive(nowMS) == nil {
 			return true
 		}
-		key = append([]byte(nil), k...)
+		key = append(make([]byte, 0, len(k)), k...)
 		return false
 	}
 	const tries = 16 // of partitions in which all may have expired

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"math"
+
 	"cartwheel/server/redisvalue"
 )
 
@@ -39,6 +41,22 @@ func (c *call) integer(arg []byte) (n int64, ok bool) {
 		c.w.Error(errNotInteger)
 	}
 	return n, ok
+}
+
+// database reads an argument as the number of a database, or replies why it is
+// none.
+func (c *call) database(arg []byte) (db uint8, ok bool) {
+	n, ok := c.integer(arg)
+	switch {
+	case !ok:
+	case n < math.MinInt32 || n > math.MaxInt32:
+		c.w.Error("ERR value is out of range, value must between -2147483648 and 2147483647")
+	case n < 0 || n >= databases:
+		c.w.Error(errDBIndex)
+	default:
+		return uint8(n), true
+	}
+	return 0, false
 }
 
 // help replies as a container's HELP does.

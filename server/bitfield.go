@@ -17,11 +17,11 @@ type bitfieldOp struct {
 func beginBitfield(c *call) bool {
 	c.bitfield = c.bitfield[:0]
 	overflow := redisvalue.OverflowWrap
-	readOnly := c.cmd.Name == "bitfield_ro"
+	writes := false
 	args := c.args[2:]
 	for len(args) > 0 {
 		name := args[0]
-		if is(name, "overflow") && len(args) > 1 && !readOnly {
+		if is(name, "overflow") && len(args) > 1 {
 			var err error
 			if overflow, err = redisvalue.ParseOverflow(args[1]); err != nil {
 				c.w.Error("ERR " + err.Error())
@@ -48,12 +48,13 @@ func beginBitfield(c *call) bool {
 		if !c.parseBitfieldOp(&op, args[:n]) {
 			return false
 		}
-		if readOnly && op.verb != 'g' {
-			c.w.Error("ERR BITFIELD_RO only supports the GET subcommand")
-			return false
-		}
+		writes = writes || op.verb != 'g'
 		c.bitfield = append(c.bitfield, op)
 		args = args[n:]
+	}
+	if writes && c.cmd.Name == "bitfield_ro" {
+		c.w.Error("ERR BITFIELD_RO only supports the GET subcommand")
+		return false
 	}
 	return true
 }

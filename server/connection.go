@@ -181,16 +181,10 @@ func reset(c *call) {
 }
 
 func selectDB(c *call) {
-	db, ok := c.integer(c.args[1])
-	if !ok {
-		return
+	if db, ok := c.database(c.args[1]); ok {
+		c.s.selectDB(db)
+		c.w.OK()
 	}
-	if db < 0 || db >= databases {
-		c.w.Error(errDBIndex)
-		return
-	}
-	c.s.selectDB(uint8(db))
-	c.w.OK()
 }
 
 func (s *session) selectDB(db uint8) {

@@ -82,19 +82,15 @@ func rename(c *call) {
 
 // move is MOVE key db.
 func move(c *call) {
-	n, ok := redisvalue.ParseInt(c.args[2])
-	switch {
-	case !ok:
-		c.w.Error(errNotInteger)
+	db, ok := c.database(c.args[2])
+	if !ok {
 		return
-	case n < 0 || n >= databases:
-		c.w.Error(errDBIndex)
-		return
-	case uint8(n) == c.s.db:
+	}
+	if db == c.s.db {
 		c.w.Error("ERR source and destination objects are the same")
 		return
 	}
-	c.transferReply(c.transfer(c.s.db, c.args[1], uint8(n), c.args[1], false, true))
+	c.transferReply(c.transfer(c.s.db, c.args[1], db, c.args[1], false, true))
 }
 
 func (c *call) transferReply(outcome transferOutcome, err error) {
@@ -117,15 +113,10 @@ func copyKey(c *call) {
 			replace = true
 		case is(c.args[i], "db") && i+1 < len(c.args):
 			i++
-			n, ok := c.integer(c.args[i])
-			if !ok {
+			var ok bool
+			if db, ok = c.database(c.args[i]); !ok {
 				return
 			}
-			if n < 0 || n >= databases {
-				c.w.Error(errDBIndex)
-				return
-			}
-			db = uint8(n)
 		default:
 			c.w.Error(errSyntax)
 			return

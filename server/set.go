@@ -7,6 +7,7 @@ type setOptions struct {
 	nx, xx, get, keepTTL, persist bool
 
 	// expiry is the argument of EX, PX, EXAT or PXAT, nil where there is none.
+	// The same option may come again, and counts again.
 	expiry   []byte
 	unitMS   int64 // what it counts
 	relative bool  // to now
@@ -17,7 +18,6 @@ func (o *setOptions) parse(args [][]byte, isSet bool) bool {
 	*o = setOptions{}
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
-		expires := o.expiry != nil || o.keepTTL || o.persist
 		switch {
 		case isSet && is(arg, "nx") && !o.xx:
 			o.nx = true
@@ -25,11 +25,11 @@ func (o *setOptions) parse(args [][]byte, isSet bool) bool {
 			o.xx = true
 		case isSet && is(arg, "get"):
 			o.get = true
-		case isSet && is(arg, "keepttl") && !expires:
+		case isSet && is(arg, "keepttl") && o.expiry == nil:
 			o.keepTTL = true
-		case !isSet && is(arg, "persist") && !expires:
+		case !isSet && is(arg, "persist") && o.expiry == nil:
 			o.persist = true
-		case !expires && i+1 < len(args) && o.parseExpiry(arg, args[i+1]):
+		case !o.keepTTL && !o.persist && i+1 < len(args) && o.parseExpiry(arg, args[i+1]):
 			i++
 		default:
 			return false
@@ -38,20 +38,26 @@ func (o *setOptions) parse(args [][]byte, isSet bool) bool {
 	return true
 }
 
+// parseExpiry reads EX, PX, EXAT or PXAT, unless another of them came before.
 func (o *setOptions) parseExpiry(name, value []byte) bool {
+	var unitMS int64
+	var relative bool
 	switch {
 	case is(name, "ex"):
-		o.unitMS, o.relative = 1000, true
+		unitMS, relative = 1000, true
 	case is(name, "px"):
-		o.unitMS, o.relative = 1, true
+		unitMS, relative = 1, true
 	case is(name, "exat"):
-		o.unitMS, o.relative = 1000, false
+		unitMS, relative = 1000, false
 	case is(name, "pxat"):
-		o.unitMS, o.relative = 1, false
+		unitMS, relative = 1, false
 	default:
 		return false
 	}
-	o.expiry = value
+	if o.expiry != nil && (o.unitMS != unitMS || o.relative != relative) {
+		return false
+	}
+	o.expiry, o.unitMS, o.relative = value, unitMS, relative
 	return true
 }
 

@@ -23,13 +23,11 @@ const (
 	quorumMaximum = 1000
 )
 
-// versionOptions are what VSET and VDEL were called with.
+// versionOptions are what VSET and VDEL were called with, beside the expiry,
+// which is in call.set.
 type versionOptions struct {
-	context   version.Clock
-	remove    bool
-	expireArg []byte
-	unitMS    int64
-	relative  bool
+	context version.Clock
+	remove  bool
 }
 
 // quorumOption reads R n, W n, STRICT or SLOPPY at args[0:], and returns how
@@ -100,14 +98,13 @@ func (c *call) context(clock version.Clock) {
 func beginVset(c *call) bool {
 	c.need = quorum.Need{}
 	c.version = versionOptions{remove: c.cmd.Name == "vdel"}
+	c.set = setOptions{}
 	rest := c.args[3:]
 	if !c.version.remove {
 		rest = rest[1:]
 	}
 	for len(rest) > 0 {
-		o := &c.set
-		if !c.version.remove && len(rest) > 1 && c.version.expireArg == nil && o.parseExpiry(rest[0], rest[1]) {
-			c.version.expireArg, c.version.unitMS, c.version.relative = rest[1], o.unitMS, o.relative
+		if !c.version.remove && len(rest) > 1 && c.set.parseExpiry(rest[0], rest[1]) {
 			rest = rest[2:]
 			continue
 		}
@@ -137,9 +134,9 @@ func vset(c *call, v *view) {
 	if !o.remove {
 		s.Payload = c.args[3]
 	}
-	if o.expireArg != nil {
+	if c.set.expiry != nil {
 		var ok bool
-		if s.ExpireAtMS, ok = c.expiry(o.expireArg, o.unitMS, o.relative); !ok {
+		if s.ExpireAtMS, ok = c.expiry(c.set.expiry, c.set.unitMS, c.set.relative); !ok {
 			return
 		}
 	}

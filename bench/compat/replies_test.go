@@ -24,7 +24,7 @@ const comparedCommands = `
 	MSETNX SETNX SETEX PSETEX LCS GETBIT SETBIT BITCOUNT BITPOS BITOP BITFIELD BITFIELD_RO
 	DBSIZE FLUSHDB FLUSHALL SELECT PING ECHO`
 
-var steps = flag.Int("compat.steps", 600, "commands sent of each kind, a protocol, in the comparison with redis-server")
+var steps = flag.Int("compat.steps", 300, "commands sent of each kind, a protocol, in the comparison with redis-server")
 
 const longestConversation = 24
 
@@ -83,6 +83,9 @@ func (c comparison) compareEach(t *testing.T, commands, setting []generator) {
 
 func (c comparison) compare(t *testing.T, commands, setting []generator, count int) {
 	setFlag(t, "rapid.checks", strconv.Itoa(max(1, 4*count/longestConversation)))
+	if flag.Lookup("rapid.seed").Value.String() == "0" {
+		setFlag(t, "rapid.seed", strconv.FormatUint(random(t).Uint64(), 10))
+	}
 	conversations := conversations(commands, setting, longestConversation)
 	rapid.Check(t, func(t *rapid.T) {
 		talk := conversations.Draw(t, "conversation")
