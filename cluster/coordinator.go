@@ -45,6 +45,10 @@ func (c *Coordinator) NodeID() ring.NodeID { return c.store.NodeID() }
 // NowMS returns the wall clock in Unix milliseconds.
 func (c *Coordinator) NowMS() int64 { return c.store.NowMS() }
 
+// Prefetch says which keys are likely to be asked for next, at most
+// store.PrefetchMax of them.
+func (c *Coordinator) Prefetch(db uint8, keys [][]byte) { c.store.Prefetch(db, keys) }
+
 // Read sets o to the object of a key as R owners have it; without siblings
 // where the key is absent. The payloads must not be written to, and stay valid.
 func (c *Coordinator) Read(db uint8, key []byte, need quorum.Need, o *version.Object) (seq uint64, err error) {

@@ -200,6 +200,8 @@ func clientUnblock(c *call) {
 // block waits for the timeout (0: for ever), CLIENT UNBLOCK or the connection's
 // end. It reports whether CLIENT UNBLOCK asks for an error.
 func (s *session) block(timeout time.Duration) (withError bool) {
+	began := s.srv.uptime()
+	defer func() { s.waited = s.srv.uptime() - began }()
 	s.blocked.Store(true)
 	var expired <-chan time.Time
 	if timeout > 0 {

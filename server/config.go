@@ -72,6 +72,7 @@ func configSet(c *call) {
 	var refused *changeError
 	switch {
 	case err == nil:
+		c.srv.wakeLoops() // timeout may matter to connections at rest
 		c.w.OK()
 	case errors.As(err, &refused) && refused.err != nil:
 		c.w.Error("ERR CONFIG SET failed (possibly related to argument '" + refused.name + "') - " + refused.err.Error())

@@ -71,7 +71,6 @@ func (s *session) dispatch(args [][]byte) (done bool) {
 		s.out.Error(text)
 		s.shard.rejected(c.cmd, text)
 	} else if c.h.slow != nil || s.srv.pauses(c.cmd) {
-		s.held++
 		return false
 	} else {
 		c.run()

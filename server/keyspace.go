@@ -13,6 +13,7 @@ type Keyspace interface {
 	NodeID() ring.NodeID
 	NowMS() int64
 
+	Prefetch(db uint8, keys [][]byte)
 	Read(db uint8, key []byte, need quorum.Need, o *version.Object) (seq uint64, err error)
 	Update(db uint8, key []byte, need quorum.Need, nowMS int64, o *version.Object, change version.Change) (seq uint64, err error)
 	UpdateTogether(db uint8, keys [][]byte, nowMS int64, apply func(objects []version.Object, changed []bool)) (seq uint64, err error)

@@ -11,8 +11,13 @@ import (
 // Listen opens the address that clients connect to.
 func (s *Server) Listen(ctx context.Context, address string) (err error) {
 	config := net.ListenConfig{KeepAlive: keepAlive}
-	s.listener, err = config.Listen(ctx, "tcp", address)
-	return err
+	if s.listener, err = config.Listen(ctx, "tcp", address); err != nil {
+		return err
+	}
+	if err := s.startLoops(); err != nil {
+		return errors.Join(err, s.listener.Close())
+	}
+	return nil
 }
 
 // Addr returns the address that clients connect to.
@@ -20,9 +25,6 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
 // Serve accepts connections until Shutdown. Call Listen before.
 func (s *Server) Serve() error {
-	if err := s.startLoops(); err != nil {
-		return err
-	}
 	pause := time.Duration(0)
 	for {
 		conn, err := s.listener.Accept()

@@ -23,7 +23,11 @@ import (
 //     once). Each is read once, and the commands in it are run. Their changes
 //     go into the store's open batch, their replies into the connection's
 //     buffer.
-//  2. One commit makes all changes of the round durable.
+//  2. One commit makes all changes of the round durable. Where commits take
+//     long (many changes, or an fsync) it is the committer, another goroutine,
+//     that waits for it: the connections whose replies need the commit rest,
+//     and the loop goes on with the others. There is one commit at a time, and
+//     the next takes all that has come together meanwhile.
 //  3. The replies are sent.
 //
 // A command that may block leaves the loop for a goroutine of its own; its
@@ -36,6 +40,11 @@ type loop struct {
 	wake  int // an eventfd: there is something in inbox
 	conns []*loopConn
 	open  int
+
+	commits    chan uint64   // sequences for the committer
+	committing []*loopConn   // whose replies the commit under way holds
+	waiting    []*loopConn   // whose replies the commit after it holds
+	commitTook time.Duration // the last one
 
 	ready   []*loopConn // to be stepped in this round
 	again   []*loopConn // to be stepped in the next one without an event
@@ -59,11 +68,13 @@ type loopConn struct {
 	hup      bool // the client has closed its side, perhaps behind bytes to read
 	more     bool // commands wait for output to be sent
 	resting  bool // a slow command runs
+	pending  bool // its replies wait for a commit: in committing or waiting
 	ended    bool // the client has closed, or is to be cut off
 	closed   bool
 	sent     int           // of out.Buf
 	stuck    time.Duration // when sending last made no progress, by uptime; 0: it did
 	slow     resp.Writer
+	due      uint64 // what the replies in out depend on; seq is a slow command's to change
 }
 
 const (
@@ -84,12 +95,13 @@ func (s *Server) startLoops() error {
 		s.loops = append(s.loops, l)
 		s.shards = append(s.shards, l.shard)
 		s.serving.Go(l.run)
+		s.serving.Go(l.runCommitter)
 	}
 	return nil
 }
 
 func newLoop(s *Server) (*loop, error) {
-	l := &loop{srv: s, shard: newShard(s.table), stalled: make(map[*loopConn]struct{})}
+	l := &loop{srv: s, shard: newShard(s.table), stalled: make(map[*loopConn]struct{}), commits: make(chan uint64, 1)}
 	var err error
 	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, err
@@ -168,6 +180,7 @@ func (l *loop) run() {
 		l.readInbox()
 		l.round()
 	}
+	close(l.commits)
 	_ = unix.Close(l.epoll)
 	_ = unix.Close(l.wake)
 }
@@ -244,39 +257,95 @@ func (l *loop) readInbox() {
 	}
 }
 
-// round steps what is ready, commits, and sends.
+// round steps what is ready and sends what may be sent.
 func (l *loop) round() {
 	ready := append(l.ready, l.again...)
 	l.ready, l.again = l.ready[:0], l.again[:0]
-	var seq uint64
 	for _, c := range ready {
 		c.queued = false
 		l.step(c)
-		seq = max(seq, c.seq)
 	}
 	clear(ready)
 	l.ready = ready[:0]
-	var err error
-	if seq > l.srv.keys.Committed() {
-		err = l.srv.keys.Commit(seq)
-	}
-	for i := 0; i < len(l.dirty); i++ {
-		c := l.dirty[i]
+	committed := l.srv.keys.Committed()
+	for _, c := range l.dirty {
 		c.isDirty = false
-		if err != nil && c.seq > l.srv.keys.Committed() {
-			c.release(err)
-		} else {
-			c.release(nil)
+		if c.due > committed {
+			c.pending = true
+			l.waiting = append(l.waiting, c)
+			continue
 		}
+		c.release(nil)
 		l.send(c)
 	}
 	clear(l.dirty)
 	l.dirty = l.dirty[:0]
+	if len(l.waiting) > 0 && len(l.committing) == 0 {
+		l.commit()
+	}
+}
+
+// handOver is how long a commit must take for another goroutine to wait for it:
+// some times what waking that and being woken by it costs.
+const handOver = 100 * time.Microsecond
+
+// commit makes durable what the waiting connections' replies depend on.
+func (l *loop) commit() {
+	var seq uint64
+	for _, c := range l.waiting {
+		seq = max(seq, c.due)
+	}
+	l.committing, l.waiting = l.waiting, l.committing
+	if l.commitTook > handOver {
+		l.commits <- seq
+		return
+	}
+	began := l.srv.uptime()
+	err := l.srv.keys.Commit(seq)
+	l.finishCommit(err, l.srv.uptime()-began)
+}
+
+// runCommitter waits for commits that take long.
+func (l *loop) runCommitter() {
+	for seq := range l.commits {
+		began := l.srv.uptime()
+		err := l.srv.keys.Commit(seq)
+		took := l.srv.uptime() - began
+		l.post(func() {
+			l.finishCommit(err, took)
+			if len(l.waiting) > 0 {
+				l.commit()
+			}
+		})
+	}
+}
+
+// finishCommit sends the replies that the commit held.
+func (l *loop) finishCommit(err error, took time.Duration) {
+	l.commitTook = took
+	committed := l.srv.keys.Committed()
+	for _, c := range l.committing {
+		if err == nil && c.due > committed {
+			l.waiting = append(l.waiting, c) // a slow command has replied meanwhile
+			continue
+		}
+		c.pending = false
+		c.release(err)
+		if !c.closed {
+			l.send(c)
+		}
+	}
+	clear(l.committing)
+	l.committing = l.committing[:0]
 }
 
 // step takes one read's worth of commands from a connection.
 func (l *loop) step(c *loopConn) {
 	if c.closed {
+		return
+	}
+	if c.pending {
+		c.more = true
 		return
 	}
 	l.markDirty(c)
@@ -288,7 +357,7 @@ func (l *loop) step(c *loopConn) {
 		return
 	}
 	why := stoppedDrained
-	if c.in.Buffered() > 0 && !l.stopping {
+	if c.hasInput() && !l.stopping {
 		why = l.consume(c)
 	}
 	if why == stoppedDrained && c.readable && !c.ended {
@@ -346,7 +415,9 @@ func (l *loop) consume(c *loopConn) stopped {
 		c.out.Buf = l.spare[len(l.spare)-1]
 		l.spare = l.spare[:len(l.spare)-1]
 	}
-	return c.session.consume()
+	why := c.session.consume()
+	c.due = c.seq
+	return why
 }
 
 func (l *loop) markDirty(c *loopConn) {
@@ -372,6 +443,7 @@ func (l *loop) runSlow(c *loopConn) {
 		l.post(func() {
 			c.resting = false
 			c.finishSlow(&c.slow)
+			c.due = c.seq
 			c.slow.Buf = nil
 			c.readable = true
 			l.enqueue(c)
@@ -437,7 +509,7 @@ func (l *loop) sentAll(c *loopConn) {
 		c.account()
 	}
 	switch {
-	case (c.closing || l.stopping) && !c.resting:
+	case !c.resting && (c.closing || l.stopping):
 		c.ended = true
 	case c.more:
 		c.more = false

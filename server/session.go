@@ -20,6 +20,9 @@ type session struct {
 	out   resp.Writer
 	call  call
 
+	ahead   [][][]byte // commands taken out of in, to be run from aheadAt on
+	aheadAt int
+
 	// seq is the highest sequence that a reply in out depends on; held of
 	// them, from out.Buf[heldFrom:] on, wait for its commit.
 	seq      uint64
@@ -31,6 +34,8 @@ type session struct {
 	mute     bool  // CLIENT REPLY OFF
 	muteNext uint8 // CLIENT REPLY SKIP: of so many commands, itself included
 	closing  bool  // after what is in out
+
+	waited time.Duration // of the call under way, in block
 
 	shared
 }
@@ -89,21 +94,15 @@ func (s *session) consume() (why stopped) {
 	if s.closing {
 		return stoppedClosing
 	}
-	lim := s.limits()
 	s.call.nowMS = s.srv.keys.NowMS()
 	began := s.srv.uptime()
 	commands := uint64(0)
-	for why = stoppedDrained; ; {
+	for why = stoppedDrained; !s.closing; {
 		if len(s.out.Buf) > outBytesSoft {
 			why = stoppedFull
 			break
 		}
-		args, err := s.in.Next(lim)
-		if err != nil {
-			s.out.Error("ERR " + err.Error())
-			s.srv.stats.protocolErrors.Add(1)
-			s.closing = true
-		}
+		args := s.next()
 		if args == nil {
 			break
 		}
@@ -115,12 +114,6 @@ func (s *session) consume() (why stopped) {
 		ended := s.srv.uptime()
 		s.record(began, ended)
 		began = ended
-		if s.closing {
-			break
-		}
-		if !s.authed || s.call.h.session {
-			lim = s.limits()
-		}
 	}
 	if commands > 0 {
 		s.commands.Add(commands)
@@ -134,6 +127,56 @@ func (s *session) consume() (why stopped) {
 	}
 	return why
 }
+
+// aheadMax is how many commands are taken out of the input before the first of
+// them runs.
+const aheadMax = 16
+
+// next takes the next command out of the input, or nil. It takes several at
+// once, so that the key space can fetch what they will look at together: most
+// of the time of a command is waiting for memory.
+func (s *session) next() [][]byte {
+	if s.aheadAt == len(s.ahead) {
+		s.lookAhead()
+		if len(s.ahead) == 0 {
+			return nil
+		}
+	}
+	s.aheadAt++
+	return s.ahead[s.aheadAt-1]
+}
+
+func (s *session) lookAhead() {
+	s.ahead, s.aheadAt = s.ahead[:0], 0
+	lim := s.limits()
+	var likely [aheadMax][]byte // keys: nearly all commands have one here
+	n := 0
+	for len(s.ahead) < aheadMax {
+		args, err := s.in.Next(lim)
+		if err != nil && len(s.ahead) == 0 { // else it will be there the next time
+			s.out.Error("ERR " + err.Error())
+			s.srv.stats.protocolErrors.Add(1)
+			s.closing = true
+		}
+		if args == nil {
+			break
+		}
+		s.ahead = append(s.ahead, args)
+		if len(args) > 1 {
+			likely[n] = args[1]
+			n++
+		}
+		if !s.authed {
+			break // the limits of the next depend on this one
+		}
+	}
+	if n > 1 {
+		s.srv.keys.Prefetch(s.db, likely[:n])
+	}
+}
+
+// hasInput says that there may be a command to run without reading more.
+func (s *session) hasInput() bool { return s.aheadAt < len(s.ahead) || s.in.Buffered() > 0 }
 
 // fault logs a panic of a command and lets the connection end.
 func (s *session) fault(v any) {
@@ -165,6 +208,8 @@ func (s *session) runSlow(w *resp.Writer) {
 		c.nowMS = s.srv.keys.NowMS()
 		began = s.srv.uptime()
 		c.run()
+		began += s.waited // being blocked is no work
+		s.waited = 0
 	}
 	s.record(began, s.srv.uptime())
 }
@@ -175,6 +220,7 @@ func (s *session) finishSlow(w *resp.Writer) {
 	s.out.Buf = append(s.out.Buf, w.Buf...)
 	s.out.RESP3 = w.RESP3
 	s.call.w = &s.out
+	s.held++
 	s.replied(from)
 }
 

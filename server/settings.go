@@ -99,7 +99,8 @@ func (e *changeError) Error() string {
 }
 
 // Configure changes settings as CONFIG SET does: all of them or, with an error,
-// none. It is for those that a configuration file has in its table SettingsTable.
+// none. It is for those that a configuration file has in its table
+// SettingsTable, before Serve.
 func (s *Server) Configure(values map[string]string) error {
 	changes := make([]change, 0, len(values))
 	for name, value := range values {
@@ -138,7 +139,6 @@ func (s *Server) configure(changes []change) error {
 	for name := range seen {
 		st.changed[name] = true
 	}
-	s.wakeLoops() // timeout may matter to connections at rest
 	return nil
 }
 
@@ -187,10 +187,7 @@ func yesOrNo(yes bool) string {
 func parseInteger(value string, least, most int64) (int64, error) {
 	n, ok := redisvalue.ParseInt([]byte(value))
 	if !ok {
-		if _, err := strconv.ParseInt(value, 10, 64); !errors.Is(err, strconv.ErrRange) {
-			return 0, errors.New("argument couldn't be parsed into an integer")
-		}
-		n = math.MinInt64
+		return 0, errors.New("argument couldn't be parsed into an integer")
 	}
 	return n, within(n, least, most)
 }

@@ -61,6 +61,9 @@ type Store struct {
 // stats counts what INFO shows.
 type stats struct {
 	corrupt, swept, commits, drift, wideClocks atomic.Uint64
+	// prefetched is what the last prefetch read, for it to have an effect that
+	// no compiler removes.
+	prefetched atomic.Uint64
 }
 
 // Open opens the store in opts.Dir, or makes one there. It blocks until the

@@ -15,6 +15,19 @@ import (
 // call the store but for NextHLC.
 type Change = version.Change
 
+// PrefetchMax is how many keys one Prefetch takes.
+const PrefetchMax = 16
+
+// Prefetch says which keys, at most PrefetchMax, are likely to be asked for
+// next. Those that are in the object cache will be found faster.
+func (s *Store) Prefetch(db uint8, keys [][]byte) {
+	var hashes [PrefetchMax]uint64
+	for i, user := range keys {
+		hashes[i] = s.cache.hash(db, user)
+	}
+	s.stats.prefetched.Store(s.cache.prefetch(hashes[:len(keys)]))
+}
+
 // Get sets o to the object under a key; its payloads must not be written to,
 // and stay valid. Where the key is absent, o has no siblings. seq is the commit
 // that makes what was read durable: it may be one to come.
