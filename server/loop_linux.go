@@ -24,9 +24,9 @@ import (
 //     go into the store's open batch, their replies into the connection's
 //     buffer.
 //  2. One commit makes all changes of the round durable. Where commits take
-//     long (many changes, or an fsync) it is the committer, another goroutine,
-//     that waits for it: the connections whose replies need the commit rest,
-//     and the loop goes on with the others. There is one commit at a time, and
+//     long (the disk stalls) it is the committer, another goroutine, that waits
+//     for it: the connections whose replies need the commit rest, and the loop
+//     goes on with the others. There is one commit at a time, and
 //     the next takes all that has come together meanwhile.
 //  3. The replies are sent.
 //
@@ -46,8 +46,9 @@ type loop struct {
 	waiting    []*loopConn   // whose replies the commit after it holds
 	commitTook time.Duration // the last one
 
-	ready   []*loopConn // to be stepped in this round
-	again   []*loopConn // to be stepped in the next one without an event
+	ready   []*loopConn // to be stepped in the next round
+	stepped []*loopConn // memory for that after it
+	again   []*loopConn // the same, without an event
 	dirty   []*loopConn // with replies to be sent
 	stalled map[*loopConn]struct{}
 	spare   [][]byte // output buffers
@@ -255,88 +256,6 @@ func (l *loop) readInbox() {
 	for _, f := range inbox {
 		f()
 	}
-}
-
-// round steps what is ready and sends what may be sent.
-func (l *loop) round() {
-	ready := append(l.ready, l.again...)
-	l.ready, l.again = l.ready[:0], l.again[:0]
-	for _, c := range ready {
-		c.queued = false
-		l.step(c)
-	}
-	clear(ready)
-	l.ready = ready[:0]
-	committed := l.srv.keys.Committed()
-	for _, c := range l.dirty {
-		c.isDirty = false
-		if c.due > committed {
-			c.pending = true
-			l.waiting = append(l.waiting, c)
-			continue
-		}
-		c.release(nil)
-		l.send(c)
-	}
-	clear(l.dirty)
-	l.dirty = l.dirty[:0]
-	if len(l.waiting) > 0 && len(l.committing) == 0 {
-		l.commit()
-	}
-}
-
-// handOver is how long a commit must take for another goroutine to wait for it:
-// some times what waking that and being woken by it costs.
-const handOver = 100 * time.Microsecond
-
-// commit makes durable what the waiting connections' replies depend on.
-func (l *loop) commit() {
-	var seq uint64
-	for _, c := range l.waiting {
-		seq = max(seq, c.due)
-	}
-	l.committing, l.waiting = l.waiting, l.committing
-	if l.commitTook > handOver {
-		l.commits <- seq
-		return
-	}
-	began := l.srv.uptime()
-	err := l.srv.keys.Commit(seq)
-	l.finishCommit(err, l.srv.uptime()-began)
-}
-
-// runCommitter waits for commits that take long.
-func (l *loop) runCommitter() {
-	for seq := range l.commits {
-		began := l.srv.uptime()
-		err := l.srv.keys.Commit(seq)
-		took := l.srv.uptime() - began
-		l.post(func() {
-			l.finishCommit(err, took)
-			if len(l.waiting) > 0 {
-				l.commit()
-			}
-		})
-	}
-}
-
-// finishCommit sends the replies that the commit held.
-func (l *loop) finishCommit(err error, took time.Duration) {
-	l.commitTook = took
-	committed := l.srv.keys.Committed()
-	for _, c := range l.committing {
-		if err == nil && c.due > committed {
-			l.waiting = append(l.waiting, c) // a slow command has replied meanwhile
-			continue
-		}
-		c.pending = false
-		c.release(err)
-		if !c.closed {
-			l.send(c)
-		}
-	}
-	clear(l.committing)
-	l.committing = l.committing[:0]
 }
 
 // step takes one read's worth of commands from a connection.

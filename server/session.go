@@ -166,7 +166,7 @@ func (s *session) lookAhead() {
 			likely[n] = args[1]
 			n++
 		}
-		if !s.authed {
+		if !s.authed || is(args[0], "reset") {
 			break // the limits of the next depend on this one
 		}
 	}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/alecthomas/kong"
+
+	"cartwheel/server"
 )
 
 // configFile gives flags the values of a TOML file, where neither the command
@@ -16,7 +18,10 @@ import (
 type configFile struct {
 	path   string
 	values map[string]any // nil: not read yet
-	err    error          // why it could not be used; for the command to report
+	// settings are those of the server that no flag has: the file's table
+	// server.SettingsTable, to which CONFIG REWRITE writes.
+	settings map[string]string
+	err      error // why it could not be used; for the command to report
 }
 
 // Validate has nothing to check: what the file is, only flags tell.
@@ -57,10 +62,31 @@ func (f *configFile) read(known []string) error {
 		}
 		return fmt.Errorf("--config: %s: %w", f.path, err)
 	}
+	if err := f.takeSettings(); err != nil {
+		return err
+	}
 	for name := range f.values {
 		if !slices.Contains(known, name) {
 			return fmt.Errorf("--config: %s: there is no setting %q", f.path, name)
 		}
+	}
+	return nil
+}
+
+// takeSettings moves the server's settings out of values.
+func (f *configFile) takeSettings() error {
+	table, found := f.values[server.SettingsTable]
+	if !found {
+		return nil
+	}
+	delete(f.values, server.SettingsTable)
+	entries, isTable := table.(map[string]any)
+	if !isTable {
+		return fmt.Errorf("--config: %s: %s must be a table", f.path, server.SettingsTable)
+	}
+	f.settings = make(map[string]string, len(entries))
+	for name, value := range entries {
+		f.settings[name] = fmt.Sprint(value)
 	}
 	return nil
 }

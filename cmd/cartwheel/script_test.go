@@ -1,9 +1,13 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,6 +25,7 @@ func TestCommandLine(t *testing.T) {
 		Setup: setup,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"waitready": waitReady,
+			"redis":     sendInline,
 		},
 	})
 }
@@ -46,6 +51,29 @@ func waitReady(ts *testscript.TestScript, _ bool, args []string) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	ts.Fatalf("no server at %s within 20 s", args[0])
+}
+
+// sendInline sends a server one inline command. The reply must end as the last
+// argument says, and must not be an error.
+func sendInline(ts *testscript.TestScript, _ bool, args []string) {
+	conn, err := net.Dial("tcp", args[0])
+	ts.Check(err)
+	defer conn.Close()
+	ts.Check(conn.SetDeadline(time.Now().Add(20 * time.Second)))
+	_, err = conn.Write([]byte(args[1] + "\r\nQUIT\r\n"))
+	ts.Check(err)
+	reply, err := io.ReadAll(conn)
+	if err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		ts.Fatalf("%s: %v", args[1], err)
+	}
+	text, _ := strings.CutSuffix(string(reply), "+OK\r\n")
+	end := ""
+	if len(args) > 2 {
+		end = strings.ReplaceAll(args[2], `\r\n`, "\r\n")
+	}
+	if strings.HasPrefix(text, "-") || !strings.HasSuffix(text, end) {
+		ts.Fatalf("%s: the reply is %q, want one that ends with %q", args[1], text, end)
+	}
 }
 
 func TestPasswordIsTheFirstLine(t *testing.T) {

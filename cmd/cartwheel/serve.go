@@ -68,6 +68,9 @@ func (s *serveCommand) Run(file *configFile, app *kong.Kong) error {
 	}
 	opts.Keys = keys
 	srv := server.New(opts)
+	if err := srv.Configure(file.settings); err != nil {
+		return errors.Join(fmt.Errorf("--config: %s: %w", file.path, err), keys.Close())
+	}
 	if err := srv.Listen(ctx, s.Listen); err != nil {
 		return errors.Join(listenError(s.Listen, err), keys.Close())
 	}

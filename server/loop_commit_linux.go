@@ -1,0 +1,86 @@
+package server
+
+import "time"
+
+// round steps what is ready and sends what may be sent.
+func (l *loop) round() {
+	ready := append(l.ready, l.again...)
+	l.ready, l.stepped = l.stepped[:0], ready
+	l.again = l.again[:0]
+	for _, c := range ready {
+		c.queued = false
+		l.step(c)
+	}
+	clear(ready)
+	committed := l.srv.keys.Committed()
+	for _, c := range l.dirty {
+		c.isDirty = false
+		if c.due > committed {
+			c.pending = true
+			l.waiting = append(l.waiting, c)
+			continue
+		}
+		c.release(nil)
+		l.send(c)
+	}
+	clear(l.dirty)
+	l.dirty = l.dirty[:0]
+	if len(l.waiting) > 0 && len(l.committing) == 0 {
+		l.commit()
+	}
+}
+
+// handOver is how long a commit must take for the next one to be waited for by
+// another goroutine, so that reads go on beside a disk that stalls. Below, the
+// two switches between goroutines cost more than they bring.
+const handOver = 5 * time.Millisecond
+
+// commit makes durable what the waiting connections' replies depend on.
+func (l *loop) commit() {
+	var seq uint64
+	for _, c := range l.waiting {
+		seq = max(seq, c.due)
+	}
+	l.committing, l.waiting = l.waiting, l.committing
+	if l.commitTook > handOver {
+		l.commits <- seq
+		return
+	}
+	began := l.srv.uptime()
+	err := l.srv.keys.Commit(seq)
+	l.finishCommit(err, l.srv.uptime()-began)
+}
+
+// runCommitter waits for commits that take long.
+func (l *loop) runCommitter() {
+	for seq := range l.commits {
+		began := l.srv.uptime()
+		err := l.srv.keys.Commit(seq)
+		took := l.srv.uptime() - began
+		l.post(func() {
+			l.finishCommit(err, took)
+			if len(l.waiting) > 0 {
+				l.commit()
+			}
+		})
+	}
+}
+
+// finishCommit sends the replies that the commit held.
+func (l *loop) finishCommit(err error, took time.Duration) {
+	l.commitTook = took
+	committed := l.srv.keys.Committed()
+	for _, c := range l.committing {
+		if err == nil && c.due > committed {
+			l.waiting = append(l.waiting, c) // a slow command has replied meanwhile
+			continue
+		}
+		c.pending = false
+		c.release(err)
+		if !c.closed {
+			l.send(c)
+		}
+	}
+	clear(l.committing)
+	l.committing = l.committing[:0]
+}
