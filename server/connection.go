@@ -8,12 +8,12 @@ import (
 )
 
 var connectionHandlers = map[string]handler{
-	"hello":  {local: hello, session: true},
-	"auth":   {local: auth, session: true},
+	"hello":  {local: hello},
+	"auth":   {local: auth},
 	"ping":   {local: ping},
 	"echo":   {local: echo},
 	"quit":   {local: quit},
-	"reset":  {local: reset, session: true},
+	"reset":  {local: reset},
 	"select": {local: selectDB},
 }
 

@@ -57,8 +57,6 @@ type handler struct {
 	finish func(c *call)
 	// blind says that a write replaces what is there even if it is corrupt.
 	blind func(c *call) bool
-	// session: it may change the session's limits.
-	session bool
 }
 
 // dispatch runs one command, or reports that it is for runSlow.
