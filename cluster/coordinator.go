@@ -69,7 +69,7 @@ func (c *Coordinator) Update(db uint8, key []byte, need quorum.Need, nowMS int64
 			return 0, wireError(err)
 		}
 	}
-	seq, err = c.store.Update(store.NewKey(db, key), nowMS, o, change)
+	seq, err = c.store.Update(db, key, nowMS, o, change)
 	return seq, wireError(err)
 }
 
@@ -121,11 +121,7 @@ func (c *Coordinator) Flush(dbs []uint8) error {
 	if err != nil {
 		return wireError(err)
 	}
-	seq, err := c.store.Flush(dbs, mark)
-	if err != nil {
-		return wireError(err)
-	}
-	return c.Commit(seq)
+	return wireError(c.store.Flush(dbs, mark))
 }
 
 // Explain returns where a key lives, and calls visit with what each of its

@@ -54,7 +54,7 @@ func (c *Coordinator) RandomKey(db uint8) (key []byte, err error) {
 			break
 		}
 		first, last := p.Span(c.ring.Partitions())
-		middle := first + ring.Token(rand.Uint64N(uint64(last-first)+1))
+		middle := first + ring.Token(rand.Uint64())&(last-first) // a power of two, less one
 		if err := c.scan(db, middle, last, alive); err != nil || key != nil {
 			return key, err
 		}

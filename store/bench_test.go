@@ -42,8 +42,8 @@ func BenchmarkUpdateAndCommitOf16(b *testing.B) {
 		var seq uint64
 		for j := range 16 {
 			var err error
-			k := NewKey(0, keys[(i*16+j)%len(keys)])
-			if seq, err = s.Update(k, s.NowMS(), &o, write{s: s, value: "a value of some thirty bytes..."}); err != nil {
+			key := keys[(i*16+j)%len(keys)]
+			if seq, err = s.Update(0, key, s.NowMS(), &o, write{s: s, value: "a value of some thirty bytes..."}); err != nil {
 				b.Fatal(err)
 			}
 		}

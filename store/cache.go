@@ -5,6 +5,8 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"sync"
+
+	"cartwheel/cluster/ring"
 )
 
 // A cache holds encoded objects, and the knowledge that a key is absent, within
@@ -23,6 +25,9 @@ type cache struct {
 	seed      maphash.Seed
 	shards    [cacheShards]cacheShard
 	committed func() uint64 // the last sequence whose commit is done
+	// entryBytesMax is the size of the largest entry that is kept: one larger
+	// would push out too many others.
+	entryBytesMax int
 }
 
 const (
@@ -30,10 +35,7 @@ const (
 	// entryOverhead is what an entry costs beside its slice: the entry itself,
 	// its share of the chains' heads and of the allocator's rounding.
 	entryOverhead = 96
-	// cachedBytesMax is the largest entry kept: one larger would push out too
-	// many others.
-	cachedBytesMax = 1 << 20
-	noEntry        = int32(-1)
+	noEntry       = int32(-1)
 )
 
 type cacheShard struct {
@@ -52,7 +54,8 @@ type cacheShard struct {
 
 type cacheEntry struct {
 	hash   uint64
-	buf    []byte // key, then the encoded object; nil: not in use
+	token  ring.Token // of the key: MD5 costs more than the rest of a lookup
+	buf    []byte     // key, then the encoded object; nil: not in use
 	keyLen uint32
 	next   int32
 	seq    uint64
@@ -60,9 +63,10 @@ type cacheEntry struct {
 }
 
 func newCache(budget int64, committed func() uint64) *cache {
-	c := &cache{seed: maphash.MakeSeed(), committed: committed}
+	share := budget / cacheShards
+	c := &cache{seed: maphash.MakeSeed(), committed: committed, entryBytesMax: int(min(share/2, 1<<20))}
 	for i := range c.shards {
-		c.shards[i].budget = budget / cacheShards
+		c.shards[i].budget = share
 		c.shards[i].reset()
 	}
 	return c
@@ -83,28 +87,28 @@ func (c *cache) hash(db uint8, key []byte) uint64 {
 func (c *cache) shard(hash uint64) *cacheShard { return &c.shards[hash>>58] }
 
 // get returns the encoded object of key, which is empty where the key is known
-// to be absent, and the sequence that wrote it.
-func (c *cache) get(hash uint64, key []byte) (object []byte, seq uint64, found bool) {
+// to be absent, the key's token and the sequence that wrote the object.
+func (c *cache) get(hash uint64, key []byte) (object []byte, token ring.Token, seq uint64, found bool) {
 	s := c.shard(hash)
 	s.mu.Lock()
 	i := s.find(hash, key)
 	if i == noEntry {
 		s.misses++
 		s.mu.Unlock()
-		return nil, 0, false
+		return nil, 0, 0, false
 	}
 	s.hits++
 	e := &s.entries[i]
 	e.read = true
-	object, seq = e.buf[e.keyLen:], e.seq
+	object, token, seq = e.buf[e.keyLen:], e.token, e.seq
 	s.mu.Unlock()
-	return object, seq, true
+	return object, token, seq, true
 }
 
 // prefetch loads into the processor's caches what get will look at. Each get
 // alone waits three times, for a chain's head, its entry and the object; the
-// waits of many overlap where nothing between them needs the outcome, and no
-// lock is taken.
+// waits of many overlap where nothing between them needs the outcome, nor takes
+// a lock: those are all taken before.
 func (c *cache) prefetch(hashes []uint64) (touched uint64) {
 	var shards uint64 // bit set of those to be locked, in their order
 	for _, hash := range hashes {
@@ -139,7 +143,7 @@ func (c *cache) prefetch(hashes []uint64) (touched uint64) {
 
 // put stores buf, which is the key and then its object and which the cache
 // keeps. seq is the commit that makes it durable.
-func (c *cache) put(hash uint64, buf []byte, keyLen int, seq uint64) {
+func (c *cache) put(hash uint64, token ring.Token, buf []byte, keyLen int, seq uint64) {
 	if buf == nil { // the empty key, absent: a nil buf would mark the entry as free
 		buf = []byte{}
 	}
@@ -153,10 +157,22 @@ func (c *cache) put(hash uint64, buf []byte, keyLen int, seq uint64) {
 		s.bytes -= int64(cap(s.entries[i].buf))
 	}
 	e := &s.entries[i]
-	e.buf, e.keyLen, e.seq = buf, uint32(keyLen), seq
+	e.buf, e.token, e.keyLen, e.seq = buf, token, uint32(keyLen), seq
 	s.bytes += int64(cap(buf))
-	if s.bytes+int64(s.used)*entryOverhead > s.budget {
-		s.evict(c.committed())
+	s.evict(c)
+}
+
+// trimAfter evicts what had to stay over the budget until it was committed, by
+// a commit of so many bytes. What small ones leave is left to later puts.
+func (c *cache) trimAfter(bytes int) {
+	if bytes < c.entryBytesMax {
+		return
+	}
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		s.evict(c)
+		s.mu.Unlock()
 	}
 }
 
@@ -212,11 +228,17 @@ func (s *cacheShard) rehash(n int) {
 	}
 }
 
+func (s *cacheShard) over() bool { return s.bytes+int64(s.used)*entryOverhead > s.budget }
+
 // evict makes room, in at most two rounds of the hand: one takes the marks away
 // and the next the entries.
-func (s *cacheShard) evict(committed uint64) {
+func (s *cacheShard) evict(c *cache) {
+	if !s.over() {
+		return
+	}
+	committed := c.committed()
 	for range 2 * len(s.entries) {
-		if s.bytes+int64(s.used)*entryOverhead <= s.budget {
+		if !s.over() {
 			return
 		}
 		i := s.hand
@@ -224,7 +246,7 @@ func (s *cacheShard) evict(committed uint64) {
 		e := &s.entries[i]
 		switch {
 		case e.buf == nil || e.seq > committed:
-		case e.read && len(e.buf) <= cachedBytesMax:
+		case e.read && len(e.buf) <= c.entryBytesMax:
 			e.read = false
 		default:
 			s.remove(int32(i))

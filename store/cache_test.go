@@ -6,13 +6,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"pgregory.net/rapid"
 )
 
 // overBudget reports whether a shard is over its budget though it holds
 // something that it might have evicted.
 func (s *cacheShard) overBudget(committed uint64) bool {
-	if s.bytes+int64(s.used)*entryOverhead <= s.budget {
+	if !s.over() {
 		return false
 	}
 	for i := range s.entries {
@@ -47,7 +48,7 @@ func TestTheCacheIsAMapThatForgets(t *testing.T) {
 		model := map[string]entry{}
 		check := func(key string, hash uint64) {
 			want, known := model[key]
-			object, gotSeq, found := c.get(hash, []byte(key))
+			object, _, gotSeq, found := c.get(hash, []byte(key))
 			if found && (!known || string(object) != want.object || gotSeq != want.seq) {
 				t.Fatalf("%q is %q of %d, want %q of %d", key, object, gotSeq, want.object, want.seq)
 			}
@@ -71,7 +72,7 @@ func TestTheCacheIsAMapThatForgets(t *testing.T) {
 					return // a load never replaces what is not committed
 				}
 				model[key] = put
-				c.put(hashOf(i), []byte(key+object), len(key), put.seq)
+				c.put(hashOf(i), 0, []byte(key+object), len(key), put.seq)
 				if shard := c.shard(hashOf(i)); shard.overBudget(committed) {
 					t.Fatalf("a shard has %d bytes of %d", shard.bytes, shard.budget)
 				}
@@ -103,7 +104,7 @@ func TestTheCacheStaysWithinItsBudget(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	for i := range 50_000 {
 		key := fmt.Sprint("key", i)
-		c.put(c.hash(0, []byte(key)), append([]byte(key), make([]byte, r.IntN(500))...), len(key), 0)
+		c.put(c.hash(0, []byte(key)), 0, append([]byte(key), make([]byte, r.IntN(500))...), len(key), 0)
 	}
 	if got := c.stats(); got.Bytes > budget || got.Bytes < budget/2 {
 		t.Errorf("%d bytes are cached with a budget of %d", got.Bytes, budget)
@@ -118,12 +119,43 @@ func TestTheCacheStaysWithinItsBudget(t *testing.T) {
 func TestTheCacheKeepsWhatIsRead(t *testing.T) {
 	c := newCache(1<<20, func() uint64 { return 0 })
 	hot := []byte("hot")
-	c.put(c.hash(0, hot), append(hot, "value"...), len(hot), 0)
+	c.put(c.hash(0, hot), 0, append(hot, "value"...), len(hot), 0)
 	for i := range 100_000 {
 		key := fmt.Sprint("key", i)
-		c.put(c.hash(0, []byte(key)), []byte(key+"value"), len(key), 0)
-		if _, _, found := c.get(c.hash(0, hot), hot); !found {
+		c.put(c.hash(0, []byte(key)), 0, []byte(key+"value"), len(key), 0)
+		if _, _, _, found := c.get(c.hash(0, hot), hot); !found {
 			t.Fatalf("the key that is always read was evicted after %d others", i)
+		}
+	}
+}
+
+// Values that must stay until they are committed do not stay for ever, even
+// where nothing else passes through their part of the cache.
+func TestTheCacheKeepsToItsBudgetOverLargeValues(t *testing.T) {
+	s := openStore(t, memOptions(vfs.NewMem()))
+	for i := range 200 {
+		mustSet(t, s, 0, fmt.Sprint("key", i), strings.Repeat("v", 512<<10))
+	}
+	if got := s.Stats().Cache.Bytes; got > memoryBytesMin/2 {
+		t.Errorf("%d bytes are cached with a budget of %d", got, memoryBytesMin/2)
+	}
+	wantRead(t, s, 0, "key199", strings.Repeat("v", 512<<10))
+}
+
+// An entry's slice has room for the object and little more: it is what the
+// cache's budget pays for.
+func TestAnEntryIsHardlyLargerThanItsObject(t *testing.T) {
+	s := openStore(t, memOptions(vfs.NewMem()))
+	for name, w := range map[string]write{
+		"plain": {value: strings.Repeat("v", 100)}, "expiring": {value: strings.Repeat("v", 100), expireAtMS: 1 << 62},
+		"deleted": {tombstone: true}, "large": {value: strings.Repeat("v", 1<<15)}, "empty": {},
+	} {
+		if err := commit(s, 0, name, w); err != nil {
+			t.Fatal(err)
+		}
+		object, _, _, found := s.cache.get(s.cache.hash(0, []byte(name)), []byte(name))
+		if extra := cap(object) - len(object); !found || extra > 48+len(object)/4 {
+			t.Errorf("%s: %d bytes to spare behind %d", name, extra, len(object))
 		}
 	}
 }

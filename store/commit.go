@@ -13,6 +13,18 @@ func (s *Store) openSeq() uint64 {
 	return s.open.seq
 }
 
+// commitOpen commits the batch that is open, if there is anything in it, and all
+// before it.
+func (s *Store) commitOpen() error {
+	s.open.mu.Lock()
+	seq := s.open.seq
+	if s.open.rows.empty() {
+		seq--
+	}
+	s.open.mu.Unlock()
+	return s.Commit(seq)
+}
+
 // Committed returns the last sequence whose commit is done.
 func (s *Store) Committed() uint64 { return s.committed.Load() }
 
@@ -44,12 +56,14 @@ func (s *Store) Commit(seq uint64) error {
 		s.fail(err)
 		return &opError{ErrCommit, err}
 	}
+	bytes := rows.bytes
 	rows.reset()
 	s.open.mu.Lock()
 	s.open.spare = rows
 	s.open.mu.Unlock()
 	s.committed.Store(committing)
 	s.stats.commits.Add(1)
+	s.cache.trimAfter(bytes)
 	return nil
 }
 
@@ -102,7 +116,7 @@ func (s *Store) Failure() error {
 // Sync returns when everything changed before the call is on the disk, whatever
 // the mode.
 func (s *Store) Sync() error {
-	if err := s.Commit(s.openSeq()); err != nil {
+	if err := s.commitOpen(); err != nil {
 		return err
 	}
 	s.wal.syncDirty()

@@ -42,7 +42,7 @@ func TestConcurrentUpdatesAreNeitherLostNorSeenGoingBack(t *testing.T) {
 		writing.Go(func() {
 			var o version.Object
 			for i := range increments {
-				seq, err := s.Update(NewKey(0, []byte(key(w+i))), s.NowMS(), &o, increment{s})
+				seq, err := s.Update(0, []byte(key(w+i)), s.NowMS(), &o, increment{s})
 				if err == nil && i%3 == 0 {
 					err = s.Commit(seq)
 				}
@@ -77,7 +77,7 @@ func TestConcurrentUpdatesAreNeitherLostNorSeenGoingBack(t *testing.T) {
 			}
 			mark, err := s.NextHLC(s.NowMS(), 0)
 			if err == nil {
-				_, err = s.Flush([]uint8{5}, mark)
+				err = s.Flush([]uint8{5}, mark)
 			}
 			if err != nil {
 				t.Errorf("flush: %v", err)

@@ -3,8 +3,9 @@ package store
 import (
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,18 +102,7 @@ func TestACorruptTableSparesTheOtherKeysAndTheProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	closeStore(t, s)
-	tables, err := filepath.Glob(filepath.Join(dir, pebbleDir, "*.sst"))
-	if err != nil || len(tables) != 1 {
-		t.Fatalf("tables %v, %v", tables, err)
-	}
-	text, err := os.ReadFile(tables[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	text[len(text)/20] ^= 0x40 // in one of the first blocks of data
-	if err := os.WriteFile(tables[0], text, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	damageTable(t, vfs.Default, filepath.Join(dir, pebbleDir))
 
 	s = openStore(t, opts)
 	good, corrupt := 0, ""
@@ -138,4 +128,81 @@ func TestACorruptTableSparesTheOtherKeysAndTheProcess(t *testing.T) {
 	}
 	wantRead(t, s, 0, corrupt, "new")
 	mustSet(t, s, 0, "other", "v")
+}
+
+// What cannot be counted must neither keep those waiting who ask for the counts
+// nor be taken for nothing.
+func TestACorruptTableDoesNotKeepTheRestFromBeingCounted(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	opts := memOptions(fs)
+	opts.Sync = SyncAlways
+	s := openStore(t, opts)
+	for i := range 500 {
+		mustSet(t, s, 0, fmt.Sprint("key", i), strings.Repeat("v", 2000))
+	}
+	if err := s.db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	mustSet(t, s, 1, "k", "v")
+	fs = fs.CrashClone(vfs.CrashCloneCfg{})
+	damageTable(t, fs, fs.PathJoin(opts.Dir, pebbleDir))
+
+	opts.FS = fs
+	s = openStore(t, opts)
+	waitCounts(t, s)
+	if n := s.Counts(0).Keys; n == 0 || n >= 500 {
+		t.Errorf("%d keys are counted, want some of 500", n)
+	}
+	flush(t, s, 1)
+	good, corrupt := 0, 0
+	for i := range 500 {
+		switch got := read(s, 0, fmt.Sprint("key", i)); got {
+		case "(corrupt)":
+			corrupt++
+		case "(absent)":
+			t.Fatalf("key%d is absent after the flush of another database", i)
+		default:
+			good++
+		}
+	}
+	if good == 0 || corrupt == 0 {
+		t.Errorf("%d keys are good and %d corrupt", good, corrupt)
+	}
+	s = reopen(t, s)
+	waitCounts(t, s)
+	if !s.counters.partial.Load() {
+		t.Error("counts that miss something were saved as if they were right")
+	}
+}
+
+// damageTable flips one bit in one of the first blocks of the only table.
+func damageTable(t *testing.T, fs vfs.FS, dir string) {
+	t.Helper()
+	names, err := fs.List(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasSuffix(name, ".sst") })
+	if len(names) != 1 {
+		t.Fatalf("tables %v", names)
+	}
+	name := fs.PathJoin(dir, names[0])
+	f, err := fs.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text[len(text)/20] ^= 0x40
+	if f, err = fs.Create(name, vfs.WriteCategoryUnspecified); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write(text); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -60,12 +60,17 @@ func weigh(k Key, o *version.Object) Counts {
 	return c
 }
 
+// weighCorrupt returns what an object counts for that cannot be decoded.
+func weighCorrupt(k Key) Counts { return Counts{Keys: 1, Bytes: int64(len(k.User))} }
+
 // counters hold the counts of each partition and database. One partition's are
 // changed under its lock and read by anyone.
 type counters struct {
 	byDB [Databases][]partitionCounts
-	// ready is closed when the counts are right.
+	// ready is closed when the counts are right, or as right as they get.
 	ready chan struct{}
+	// partial says that not all could be counted: a table cannot be read.
+	partial atomic.Bool
 	// setting is held by those who set counts rather than add to them.
 	setting sync.Mutex
 }
@@ -125,7 +130,7 @@ func (s *Store) PartitionCounts(db uint8, p ring.Partition) Counts {
 }
 
 // CountsReady is closed when the counts are right, which after an unclean stop
-// takes a scan in the background.
+// takes a scan in the background. What that cannot read stays uncounted.
 func (s *Store) CountsReady() <-chan struct{} { return s.counters.ready }
 
 // loadCounters takes the counts that a clean stop saved and removes them, since
@@ -194,16 +199,18 @@ func (c *counters) decode(b []byte) bool {
 //  1. under the partition's lock, commit what is open, take a snapshot, and set
 //     the partition's counts to zero; changes go on to be added to them;
 //  2. without the lock, scan the snapshot and add what is there.
-func (s *Store) rebuildCounters() error {
+//
+// It goes on after an error, and returns the first.
+func (s *Store) rebuildCounters() (failed error) {
 	for p := range ring.Partition(s.node.Partitions) {
 		if s.closing.Load() {
-			return nil
+			break
 		}
-		if err := s.recount(p); err != nil {
-			return err
+		if err := s.recount(p); err != nil && failed == nil {
+			failed = err
 		}
 	}
-	return nil
+	return failed
 }
 
 func (s *Store) recount(p ring.Partition) error {
@@ -212,7 +219,7 @@ func (s *Store) recount(p ring.Partition) error {
 	first, last := p.Span(s.node.Partitions)
 	lock := &s.locks[p]
 	lock.Lock()
-	if err := s.Commit(s.openSeq()); err != nil {
+	if err := s.commitOpen(); err != nil {
 		lock.Unlock()
 		return err
 	}
@@ -226,10 +233,12 @@ func (s *Store) recount(p ring.Partition) error {
 	var found [Databases]Counts
 	var o version.Object
 	err := s.scanObjects(snapshot, first, last, func(k Key, text []byte) error {
-		if _, err := s.decodeStored(k, text, &o); err == nil {
-			found[k.DB].add(weigh(k, &o))
-			raise(&s.highest, o.MaxHLC())
+		if _, err := s.decodeStored(k, text, &o); err != nil {
+			found[k.DB].add(weighCorrupt(k))
+			return nil
 		}
+		found[k.DB].add(weigh(k, &o))
+		raise(&s.highest, o.MaxHLC())
 		return nil
 	})
 	for db, n := range found {

@@ -207,11 +207,7 @@ func flush(t testing.TB, s *Store, dbs ...uint8) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seq, err := s.Flush(dbs, mark)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Commit(seq); err != nil {
+	if err := s.Flush(dbs, mark); err != nil {
 		t.Fatal(err)
 	}
 }

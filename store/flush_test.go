@@ -1,10 +1,12 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"cartwheel/cluster/ring"
 	"cartwheel/store/version"
@@ -108,11 +110,7 @@ func TestAFlushSparesWhatWasWrittenAfterItsMark(t *testing.T) {
 		if restart {
 			s = reopen(t, s)
 		}
-		seq, err := s.Flush([]uint8{1}, mark)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Commit(seq); err != nil {
+		if err := s.Flush([]uint8{1}, mark); err != nil {
 			t.Fatal(err)
 		}
 		check := func() {
@@ -165,11 +163,7 @@ func TestHLCsAreIssuedAboveTheMark(t *testing.T) {
 	opts := memOptions(fs)
 	opts.Now, opts.Sync = clock.now, SyncAlways
 	s := openStore(t, opts)
-	seq, err := s.Flush([]uint8{1}, version.MakeHLC(noon+400, 0))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Commit(seq); err != nil {
+	if err := s.Flush([]uint8{1}, version.MakeHLC(noon+400, 0)); err != nil {
 		t.Fatal(err)
 	}
 	opts.FS = fs.CrashClone(vfs.CrashCloneCfg{})
@@ -184,11 +178,7 @@ func TestAMarkOnlyGrows(t *testing.T) {
 	flush(t, s, 1)
 	mark := s.FlushMark(1)
 	mustSet(t, s, 1, "k", "v")
-	seq, err := s.Flush([]uint8{1}, mark-1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Commit(seq); err != nil {
+	if err := s.Flush([]uint8{1}, mark-1); err != nil {
 		t.Fatal(err)
 	}
 	if s.FlushMark(1) != mark || s.FlushMark(0) != 0 {
@@ -212,7 +202,7 @@ func TestAFlushForgetsNoUncommittedChangeOfAnotherDatabase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Flush([]uint8{1}, mark); err != nil {
+	if err := s.Flush([]uint8{1}, mark); err != nil {
 		t.Fatal(err)
 	}
 	wantRead(t, s, 2, "k", "new")
@@ -228,5 +218,52 @@ func TestAFlushedSessionLeavesNoRow(t *testing.T) {
 	sweep(t, s)
 	if o, x := rows(t, s, prefixObject), rows(t, s, prefixExpiry); o != 1 || x != 0 {
 		t.Errorf("%d object rows and %d expiry rows are left, want 1 and 0", o, x)
+	}
+}
+
+// Nobody may miss what comes back after a restart.
+func TestAFlushThatFailsHidesNothing(t *testing.T) {
+	f := &fault{part: ".log", kinds: []errorfs.OpKind{errorfs.OpFileSync, errorfs.OpFileSyncData}}
+	opts := memOptions(errorfs.Wrap(vfs.NewMem(), f))
+	opts.Sync = SyncAlways
+	s := openStore(t, opts)
+	mustSet(t, s, 1, "k", "v")
+	mustSet(t, s, 2, "k", "v")
+	mark, err := s.NextHLC(s.NowMS(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.on.Store(true)
+	if err := s.Flush([]uint8{1}, mark); !errors.Is(err, ErrCommit) {
+		t.Errorf("a flush that cannot be committed: %v", err)
+	}
+	wantRead(t, s, 1, "k", "v")
+	if n := s.Counts(1).Keys; n != 1 || s.FlushMark(1) != 0 {
+		t.Errorf("%d keys are counted, the mark is %v", n, s.FlushMark(1))
+	}
+}
+
+// What the recount cannot read is there all the same: a flush of another
+// database does not take it for nothing.
+func TestAFlushSparesTheCorruptObjectsOfOtherDatabases(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	opts := memOptions(fs)
+	opts.Sync = SyncAlways
+	s := openStore(t, opts)
+	mustSet(t, s, 0, "bad", "value")
+	mustSet(t, s, 1, "k", "v")
+	damage(t, s, "bad")
+	opts.FS = fs.CrashClone(vfs.CrashCloneCfg{})
+	s = openStore(t, opts)
+	waitCounts(t, s)
+	flush(t, s, 1)
+	s.cache.clear()
+	wantRead(t, s, 0, "bad", "(corrupt)")
+	wantRead(t, s, 1, "k", "(absent)")
+	if err := commit(s, 0, "bad", write{value: "new", blind: true}); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.Counts(0); n != (Counts{Keys: 1, Bytes: 6}) {
+		t.Errorf("counted are %+v after the corrupt object was replaced", n)
 	}
 }

@@ -94,7 +94,7 @@ func (w write) Apply(o *version.Object) bool {
 func do(s *Store, db uint8, key string, w write) (seq uint64, err error) {
 	w.s = s
 	var o version.Object
-	return s.Update(NewKey(db, []byte(key)), s.NowMS(), &o, w)
+	return s.Update(db, []byte(key), s.NowMS(), &o, w)
 }
 
 // commit applies a write and commits it.

@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -12,8 +13,8 @@ import (
 )
 
 // marks are the flush marks: what was written in a database at or before its
-// mark is gone (design section 4). A mark only grows. It hides at once; the
-// sweeper reclaims the rows behind it.
+// mark is gone (design section 4). A mark only grows. It hides once it is
+// committed; the sweeper reclaims the rows behind it.
 type marks struct {
 	byDB [Databases]atomic.Uint64
 	// reclaim says that rows of a database may be left behind its mark.
@@ -59,13 +60,14 @@ func (s *Store) issueAbove(mark version.HLC) {
 	_ = s.lease.gen.Observe(mark, mark.Milliseconds()) // never too far ahead of itself
 }
 
-// Flush raises the flush marks of some databases to mark and returns the
-// sequence to Commit. It holds all partition locks over a commit. The counts of
-// these databases are 0 from then on; what was written after the mark, if there
-// is anything, is added when the sweeper has looked at it.
-func (s *Store) Flush(dbs []uint8, mark version.HLC) (seq uint64, err error) {
+// Flush raises the flush marks of some databases to mark, and commits that. It
+// holds all partition locks meanwhile, and shows nothing of it before: a reader
+// must not miss what a crash may bring back. The counts of these databases are
+// 0 from then on; what was written after the mark, if there is anything, is
+// added when the sweeper has looked at it.
+func (s *Store) Flush(dbs []uint8, mark version.HLC) error {
 	if err := s.writable(true); err != nil {
-		return 0, err
+		return err
 	}
 	s.counters.setting.Lock()
 	defer s.counters.setting.Unlock()
@@ -73,49 +75,46 @@ func (s *Store) Flush(dbs []uint8, mark version.HLC) (seq uint64, err error) {
 		s.locks[p].Lock()
 		defer s.locks[p].Unlock()
 	}
-	if err := s.Commit(s.openSeq()); err != nil { // the cache must not forget what only it has
-		return 0, err
-	}
+	whole := s.nothingOutside(dbs, mark)
+	raised := slices.DeleteFunc(slices.Clone(dbs), func(db uint8) bool { return s.marks.of(db) >= mark })
+	s.issueAbove(mark)
 	s.open.mu.Lock()
-	defer s.open.mu.Unlock()
-	var flushed [Databases]bool
-	for _, db := range dbs {
-		flushed[db] = true
-	}
-	whole := s.nothingOutside(flushed, mark)
-	for _, db := range dbs {
-		if s.marks.of(db) >= mark {
-			continue
-		}
-		s.issueAbove(mark)
+	for _, db := range raised {
 		s.setMark(db, mark, !whole)
+	}
+	if whole {
+		s.open.rows.removeAll()
+	}
+	seq := s.open.seq
+	s.open.mu.Unlock()
+	if err := s.Commit(seq); err != nil {
+		return err
+	}
+	for _, db := range raised {
 		s.marks.byDB[db].Store(uint64(mark))
 		s.marks.reclaim[db].Store(!whole)
 		for p := range s.counters.byDB[db] {
 			s.counters.byDB[db][p].reset()
 		}
 	}
-	if whole {
-		s.open.rows.removeAll()
-	}
-	s.cache.clear()
-	return s.open.seq, nil
+	s.cache.clear() // all that only it had is committed
+	return nil
 }
 
 // nothingOutside reports that nothing was written after the mark and that the
 // databases that are not flushed are known to be empty, so that the rows can go
 // as one range. The caller holds all partition locks.
-func (s *Store) nothingOutside(flushed [Databases]bool, mark version.HLC) bool {
+func (s *Store) nothingOutside(flushed []uint8, mark version.HLC) bool {
 	select {
 	case <-s.counters.ready:
 	default:
 		return false
 	}
-	if s.highest.Load() > uint64(mark) {
+	if s.counters.partial.Load() || s.highest.Load() > uint64(mark) {
 		return false
 	}
-	for db := range flushed {
-		if !flushed[db] && (s.marks.reclaim[db].Load() || s.counters.sum(uint8(db)) != (Counts{})) {
+	for db := range uint8(Databases) {
+		if !slices.Contains(flushed, db) && (s.marks.reclaim[db].Load() || s.counters.sum(db) != (Counts{})) {
 			return false
 		}
 	}
@@ -143,6 +142,8 @@ func (s *Store) reclaimFlushed() error {
 			return err
 		}
 	}
+	s.counters.setting.Lock() // so that no mark is being raised
+	defer s.counters.setting.Unlock()
 	s.open.mu.Lock()
 	for db, mark := range marked {
 		if mark != 0 && s.marks.of(uint8(db)) == mark {
@@ -162,16 +163,21 @@ func (s *Store) reclaimPartition(p ring.Partition, marked [Databases]version.HLC
 	lock := &s.locks[p]
 	lock.Lock()
 	defer lock.Unlock()
-	if err := s.Commit(s.openSeq()); err != nil { // the scan sees what is committed
+	if err := s.commitOpen(); err != nil { // the scan sees what is committed
 		return err
 	}
 	var left [Databases]Counts
 	var o version.Object
 	err := s.scanObjects(s.db, first, last, func(k Key, text []byte) error {
-		if _, err := s.decodeStored(k, text, &o); err != nil || marked[k.DB] == 0 {
+		if marked[k.DB] == 0 {
 			return nil
 		}
-		if len(o.Siblings) != 0 {
+		_, err := s.decodeStored(k, text, &o)
+		switch {
+		case err != nil:
+			left[k.DB].add(weighCorrupt(k))
+			return nil
+		case len(o.Siblings) != 0:
 			left[k.DB].add(weigh(k, &o))
 			return nil
 		}
@@ -189,5 +195,5 @@ func (s *Store) reclaimPartition(p ring.Partition, marked [Databases]version.HLC
 			s.counters.add(p, uint8(db), n)
 		}
 	}
-	return s.Commit(s.openSeq())
+	return s.commitOpen()
 }

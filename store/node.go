@@ -148,3 +148,44 @@ func (rec *nodeRecord) write(fs vfs.FS, dir string) error {
 	}
 	return syncDir(fs, dir)
 }
+
+// openNode reads or makes the node's record, and notes durably that the store
+// is running: after a crash a new incarnation begins here.
+func (s *Store) openNode() error {
+	rec, found, err := readNode(s.fs, s.opts.Dir)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !found:
+		rec = newNodeRecord(s.opts.Partitions)
+	case s.opts.Partitions != 0 && s.opts.Partitions != rec.Partitions:
+		return fmt.Errorf("the data directory was created with %d partitions, not %d", rec.Partitions, s.opts.Partitions)
+	case !rec.Clean && rec.Lease != rec.LeaseAtStart:
+		// Not only where acknowledged writes may be lost: one that other
+		// replicas have, and this one forgot before it was on the disk, must
+		// not look like one that this one has seen.
+		rec.newIncarnation()
+	}
+	if _, err := ring.One(rec.NodeID, rec.Partitions); err != nil {
+		return fmt.Errorf("%s: %w", nodeFile, err)
+	}
+	s.node = rec
+	running := rec
+	running.Clean, running.LeaseAtStart = false, rec.Lease
+	if err := running.write(s.fs, s.opts.Dir); err != nil {
+		return err
+	}
+	s.node.LeaseAtStart = rec.Lease
+	s.lease = newLease(rec.Lease, s.opts.MaxClockDrift, s.persistLease, func(err error) {
+		s.log.Error().Err(err).Msg("cannot persist the clock's lease")
+	})
+	return nil
+}
+
+func (s *Store) persistLease(bound version.HLC) error {
+	s.nodeMu.Lock()
+	defer s.nodeMu.Unlock()
+	s.node.Lease, s.node.Clean = bound, false
+	return s.node.write(s.fs, s.opts.Dir)
+}

@@ -134,3 +134,9 @@ func TestSyncModesReadAndWriteAsTheCommandLineHasThem(t *testing.T) {
 		t.Error("a mode is accepted that there is not")
 	}
 }
+
+func TestAStoreOpensWithMuchMemory(t *testing.T) {
+	opts := memOptions(vfs.NewMem())
+	opts.MemoryBytes = 1 << 40
+	mustSet(t, openStore(t, opts), 0, "k", "v")
+}

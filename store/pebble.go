@@ -11,11 +11,16 @@ import (
 	"github.com/rs/zerolog"
 )
 
+// memtableBytesMax bounds what a start after a crash has to read: up to three
+// memtables' logs.
+const memtableBytesMax = 64 << 20
+
 // openPebble opens the database below s.opts.Dir.
 func (s *Store) openPebble() error {
 	s.wal = newWALFS(s.fs, s.opts.Sync, s.fail)
 	memory := s.opts.MemoryBytes
-	blocks := pebble.NewCache(memory / 4)
+	memtable := min(memory/8, memtableBytesMax)
+	blocks := pebble.NewCache(memory/2 - 2*memtable)
 	defer blocks.Unref()
 	opts := &pebble.Options{
 		FS:     s.wal,
@@ -26,7 +31,7 @@ func (s *Store) openPebble() error {
 		FormatMajorVersion: pebble.FormatColumnarBlocks,
 		Cache:              blocks,
 		// One memtable fills while one is flushed; a third makes writers wait.
-		MemTableSize:                uint64(memory / 8),
+		MemTableSize:                uint64(memtable),
 		MemTableStopWritesThreshold: 3,
 		L0CompactionThreshold:       8,
 		L0StopWritesThreshold:       24,

@@ -26,7 +26,7 @@ func TestWhatIsWrittenIsReadFromTheCacheAndFromDisk(t *testing.T) {
 			mustSet(t, s, db, key, fmt.Sprint(db, i))
 		}
 	}
-	mustSet(t, s, 0, "big", strings.Repeat("v", cachedBytesMax+1))
+	mustSet(t, s, 0, "big", strings.Repeat("v", 2<<20))
 	check := func() {
 		t.Helper()
 		for db := range uint8(3) {
@@ -34,7 +34,7 @@ func TestWhatIsWrittenIsReadFromTheCacheAndFromDisk(t *testing.T) {
 				wantRead(t, s, db, key, fmt.Sprint(db, i))
 			}
 		}
-		wantRead(t, s, 0, "big", strings.Repeat("v", cachedBytesMax+1))
+		wantRead(t, s, 0, "big", strings.Repeat("v", 2<<20))
 		wantRead(t, s, 3, "a", "(absent)")
 		wantRead(t, s, 3, "a", "(absent)") // that it is absent is cached too
 	}
@@ -87,7 +87,7 @@ func TestAnUpdateThatChangesNothingWritesNothing(t *testing.T) {
 	s := openStore(t, memOptions(vfs.NewMem()))
 	mustSet(t, s, 0, "k", "v")
 	var o version.Object
-	seq, err := s.Update(NewKey(0, []byte("k")), s.NowMS(), &o, noChange{})
+	seq, err := s.Update(0, []byte("k"), s.NowMS(), &o, noChange{})
 	if err != nil || seq > s.Committed() {
 		t.Fatalf("sequence %d, committed %d, %v", seq, s.Committed(), err)
 	}

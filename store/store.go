@@ -107,47 +107,6 @@ func lockError(err error) error {
 	return fmt.Errorf("%w (%w)", ErrLocked, err)
 }
 
-// openNode reads or makes the node's record, and notes durably that the store
-// is running: after a crash a new incarnation begins here.
-func (s *Store) openNode() error {
-	rec, found, err := readNode(s.fs, s.opts.Dir)
-	if err != nil {
-		return err
-	}
-	switch {
-	case !found:
-		rec = newNodeRecord(s.opts.Partitions)
-	case s.opts.Partitions != 0 && s.opts.Partitions != rec.Partitions:
-		return fmt.Errorf("the data directory was created with %d partitions, not %d", rec.Partitions, s.opts.Partitions)
-	case !rec.Clean && rec.Lease != rec.LeaseAtStart:
-		// Not only where acknowledged writes may be lost: one that other
-		// replicas have, and this one forgot before it was on the disk, must
-		// not look like one that this one has seen.
-		rec.newIncarnation()
-	}
-	if _, err := ring.One(rec.NodeID, rec.Partitions); err != nil {
-		return fmt.Errorf("%s: %w", nodeFile, err)
-	}
-	s.node = rec
-	running := rec
-	running.Clean, running.LeaseAtStart = false, rec.Lease
-	if err := running.write(s.fs, s.opts.Dir); err != nil {
-		return err
-	}
-	s.node.LeaseAtStart = rec.Lease
-	s.lease = newLease(rec.Lease, s.opts.MaxClockDrift, s.persistLease, func(err error) {
-		s.log.Error().Err(err).Msg("cannot persist the clock's lease")
-	})
-	return nil
-}
-
-func (s *Store) persistLease(bound version.HLC) error {
-	s.nodeMu.Lock()
-	defer s.nodeMu.Unlock()
-	s.node.Lease, s.node.Clean = bound, false
-	return s.node.write(s.fs, s.opts.Dir)
-}
-
 // openState makes ready what lives in memory beside Pebble.
 func (s *Store) openState(wasClean bool) error {
 	q := s.node.Partitions
@@ -177,14 +136,16 @@ func (s *Store) openState(wasClean bool) error {
 
 func (s *Store) runRebuild() {
 	started := time.Now()
-	if err := s.rebuildCounters(); err != nil {
-		s.log.Error().Err(err).Msg("cannot count the keys")
+	err := s.rebuildCounters()
+	if s.closing.Load() {
 		return
 	}
-	if !s.closing.Load() {
-		close(s.counters.ready)
-		s.log.Info().Dur("took", time.Since(started)).Msg("keys counted after an unclean stop")
+	if err != nil {
+		s.counters.partial.Store(true)
+		s.log.Error().Err(err).Msg("cannot count all keys")
 	}
+	close(s.counters.ready)
+	s.log.Info().Dur("took", time.Since(started)).Msg("keys counted after an unclean stop")
 }
 
 // every calls f at intervals until the store closes.
@@ -237,16 +198,17 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) closeClean() error {
+	var err error
 	select {
 	case <-s.counters.ready:
-		if err := s.db.Set([]byte{prefixCounters}, s.counters.encode(), pebble.Sync); err != nil {
-			return err
+		if !s.counters.partial.Load() {
+			err = s.db.Set([]byte{prefixCounters}, s.counters.encode(), pebble.Sync)
 		}
 	default: // not counted yet: the next start counts
 	}
-	err := s.db.Close()
-	if err == nil && s.failure.Load() != nil {
-		err = *s.failure.Load()
+	err = errors.Join(err, s.db.Close())
+	if failure := s.failure.Load(); failure != nil {
+		err = errors.Join(err, *failure)
 	}
 	if err != nil {
 		return err
@@ -294,7 +256,9 @@ func raise(a *atomic.Uint64, to version.HLC) {
 	}
 }
 
-func (s *Store) partitionLock(k Key) *sync.Mutex { return &s.locks[s.partitionOf(k)] }
+func (s *Store) partitionLock(slot ring.Slot) *sync.Mutex {
+	return &s.locks[ring.PartitionOf(slot, s.node.Partitions)]
+}
 
 // Stats is what INFO shows of the store.
 type Stats struct {

@@ -18,8 +18,8 @@ import (
 //     touched again and again costs no rows.
 //  2. A row whose time has come is looked at under its object's lock. The
 //     object is gone or no longer expires: the row is deleted. It expires
-//     later, or may not be purged yet: the row is moved. Otherwise object and
-//     row are deleted.
+//     later, may not be purged yet or cannot be read: the row is moved.
+//     Otherwise object and row are deleted.
 //  3. Rows already swept leave Pebble tombstones at the head of the range, so
 //     the next sweep starts a minute before where the last one ended, and from
 //     the beginning only after a start.
@@ -30,7 +30,7 @@ type sweeper struct {
 const (
 	sweepRows    = 512 // rows looked at under one commit
 	sweepLag     = time.Minute
-	sweepRetryMS = 60_000 // until an object is looked at again that could not be purged
+	sweepRetryMS = 60_000 // until an object is looked at again that could not be purged or read
 )
 
 func (s *Store) runSweep() {
@@ -49,6 +49,9 @@ func (s *Store) runSweep() {
 // at a time.
 func (s *Store) Sweep() (purged int, err error) {
 	nowMS := s.NowMS()
+	if err := s.commitOpen(); err != nil { // a row that comes later must not be of before
+		return 0, err
+	}
 	for !s.closing.Load() {
 		rows, err := s.dueRows(nowMS)
 		if err != nil {
@@ -100,20 +103,18 @@ func (s *Store) sweepRow(row []byte, nowMS int64) (purged bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	lock := s.partitionLock(k)
+	lock := s.partitionLock(k.Token.Slot())
 	lock.Lock()
 	defer lock.Unlock()
 	hash := s.cache.hash(k.DB, k.User)
 	var o version.Object
-	if _, err := s.load(k, hash, &o); err != nil {
-		o.Reset() // corrupt: its row stays where it is, the expiry's goes
-	}
+	_, _, unread := s.load(k.DB, k.User, hash, &o)
 	expireAtMS := expiryOf(&o)
 	before := footprintOf(k, &o)
 	purgeable := expireAtMS != 0 && s.purgeable(k, &o, nowMS)
 	s.open.mu.Lock()
 	defer s.open.mu.Unlock()
-	if expireAtMS != 0 && !purgeable {
+	if unread != nil || expireAtMS != 0 && !purgeable {
 		later := expireAtMS
 		if later <= nowMS {
 			later = nowMS + sweepRetryMS

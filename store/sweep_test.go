@@ -195,3 +195,38 @@ func TestTheSweeperFindsAfterARestartWhatExpiredMeanwhile(t *testing.T) {
 	}
 	wantNothing(t, s)
 }
+
+// A commit may take longer than the sweeper looks back.
+func TestARowThatIsCommittedLateIsSwept(t *testing.T) {
+	s, clock, _ := openSweeping(t)
+	if _, err := do(s, 0, "k", write{value: "v", expireAtMS: noon + 10}); err != nil {
+		t.Fatal(err)
+	}
+	clock.ms.Add(10 * sweepLag.Milliseconds())
+	n := sweep(t, s)
+	if err := s.Commit(s.openSeq()); err != nil {
+		t.Fatal(err)
+	}
+	if n += sweep(t, s); n != 1 {
+		t.Errorf("%d were swept, want 1", n)
+	}
+	wantNothing(t, s)
+}
+
+// An object that cannot be read when its time comes may be readable later.
+func TestAnObjectThatCannotBeReadIsSweptWhenItCan(t *testing.T) {
+	s, clock, _ := openSweeping(t)
+	setUntil(t, s, "bad", noon+10)
+	damage(t, s, "bad")
+	clock.ms.Store(noon + 10)
+	if n := sweep(t, s); n != 0 {
+		t.Fatalf("%d were swept, though nothing could be read", n)
+	}
+	wantRead(t, s, 0, "bad", "(corrupt)")
+	damage(t, s, "bad") // the same bit again
+	clock.ms.Add(sweepRetryMS)
+	if n := sweep(t, s); n != 1 {
+		t.Errorf("%d were swept, want 1", n)
+	}
+	wantNothing(t, s)
+}

@@ -33,15 +33,15 @@ func (s *Store) Prefetch(db uint8, keys [][]byte) {
 // that makes what was read durable: it may be one to come.
 func (s *Store) Get(db uint8, user []byte, o *version.Object) (seq uint64, err error) {
 	hash := s.cache.hash(db, user)
-	text, seq, found := s.cache.get(hash, user)
+	text, _, seq, found := s.cache.get(hash, user)
 	if found {
 		return seq, decodeCached(text, o)
 	}
-	k := NewKey(db, user)
-	lock := s.partitionLock(k)
+	lock := s.partitionLock(ring.SlotOf(user))
 	lock.Lock()
 	defer lock.Unlock()
-	return s.load(k, hash, o)
+	_, seq, err = s.load(db, user, hash, o)
+	return seq, err
 }
 
 func decodeCached(text []byte, o *version.Object) error {
@@ -58,22 +58,29 @@ func (s *Store) partitionOf(k Key) ring.Partition {
 
 // load is Get by one who holds the key's partition lock: what it puts into the
 // cache cannot be older than what is there.
-func (s *Store) load(k Key, hash uint64, o *version.Object) (seq uint64, err error) {
-	text, seq, found := s.cache.get(hash, k.User)
+func (s *Store) load(db uint8, user []byte, hash uint64, o *version.Object) (k Key, seq uint64, err error) {
+	text, token, seq, found := s.cache.get(hash, user)
 	if found {
-		return seq, decodeCached(text, o)
+		return Key{token, db, user}, seq, decodeCached(text, o)
 	}
+	k = NewKey(db, user)
+	return k, 0, s.loadStored(k, hash, o)
+}
+
+// loadStored is load of what the cache does not have.
+func (s *Store) loadStored(k Key, hash uint64, o *version.Object) error {
 	row := k.appendObject(make([]byte, 0, len(k.User)+1+tailSizeMax))
 	text, closer, err := s.db.Get(row)
 	if errors.Is(err, pebble.ErrNotFound) {
 		o.Reset()
-		s.cache.put(hash, slices.Clone(k.User), len(k.User), 0)
-		return 0, nil
+		s.cache.put(hash, k.Token, slices.Clone(k.User), len(k.User), 0)
+		return nil
 	}
 	if err != nil {
+		o.Reset()
 		s.stats.corrupt.Add(1)
 		s.log.Error().Err(err).Hex("row", row).Msg("cannot read an object")
-		return 0, &opError{ErrCorrupt, err}
+		return &opError{ErrCorrupt, err}
 	}
 	defer closer.Close()
 	buf := make([]byte, 0, len(k.User)+len(text))
@@ -82,15 +89,15 @@ func (s *Store) load(k Key, hash uint64, o *version.Object) (seq uint64, err err
 	flushed, err := s.decodeStored(k, text, o)
 	if err != nil {
 		s.quarantine(k, text, err)
-		return 0, &opError{ErrCorrupt, err}
+		return &opError{ErrCorrupt, err}
 	}
 	if len(o.Siblings) == 0 {
 		buf = buf[:len(k.User)]
 	}
-	if len(buf) <= cachedBytesMax && (!flushed || len(o.Siblings) == 0) {
-		s.cache.put(hash, buf, len(k.User), 0)
+	if len(buf) <= s.cache.entryBytesMax && (!flushed || len(o.Siblings) == 0) {
+		s.cache.put(hash, k.Token, buf, len(k.User), 0)
 	}
-	return 0, nil
+	return nil
 }
 
 // decodeStored decodes an object as it is on disk, takes from it what a flush
@@ -139,10 +146,10 @@ func (s *Store) quarantine(k Key, text []byte, cause error) {
 //
 // Where nothing was applied the error is one of ErrDiskFull, ErrStopped,
 // ErrCorrupt.
-func (s *Store) Update(k Key, nowMS int64, o *version.Object, change Change) (seq uint64, err error) {
-	lock := s.partitionLock(k)
+func (s *Store) Update(db uint8, user []byte, nowMS int64, o *version.Object, change Change) (seq uint64, err error) {
+	lock := s.partitionLock(ring.SlotOf(user))
 	lock.Lock()
-	seq, full, err := s.update(k, nowMS, o, change)
+	seq, full, err := s.update(db, user, nowMS, o, change)
 	lock.Unlock()
 	if full {
 		err = s.Commit(seq)
@@ -150,16 +157,16 @@ func (s *Store) Update(k Key, nowMS int64, o *version.Object, change Change) (se
 	return seq, err
 }
 
-func (s *Store) update(k Key, nowMS int64, o *version.Object, change Change) (seq uint64, full bool, err error) {
-	hash := s.cache.hash(k.DB, k.User)
-	seq, err = s.load(k, hash, o)
+func (s *Store) update(db uint8, user []byte, nowMS int64, o *version.Object, change Change) (seq uint64, full bool, err error) {
+	hash := s.cache.hash(db, user)
+	k, seq, err := s.load(db, user, hash, o)
+	before := footprintOf(k, o)
 	if err != nil {
 		if !change.Blind() || !errors.Is(err, ErrCorrupt) {
 			return 0, false, err
 		}
-		o.Reset()
+		before.counts = weighCorrupt(k)
 	}
-	before := footprintOf(k, o)
 	if !change.Apply(o) {
 		return seq, false, nil
 	}
@@ -183,7 +190,7 @@ func (s *Store) UpdateMany(keys []Key, nowMS int64, objects []version.Object, ap
 	}
 	before := make([]footprint, len(keys))
 	for i, k := range keys {
-		loaded, err := s.load(k, s.cache.hash(k.DB, k.User), &objects[i])
+		_, loaded, err := s.load(k.DB, k.User, s.cache.hash(k.DB, k.User), &objects[i])
 		if err != nil {
 			return 0, err
 		}
@@ -279,7 +286,7 @@ func (s *Store) storeLocked(k Key, hash uint64, nowMS int64, o *version.Object, 
 		// has passed its time.
 		rows.set(k.appendExpiry(rows.key(), max(after.expireAtMS, nowMS)), nil)
 	}
-	s.cache.put(hash, buf, len(k.User), s.open.seq)
+	s.cache.put(hash, k.Token, buf, len(k.User), s.open.seq)
 	if s.failure.Load() != nil {
 		s.cache.clear() // fail may have cleared it before the put
 	}
@@ -289,11 +296,16 @@ func (s *Store) storeLocked(k Key, hash uint64, nowMS int64, o *version.Object, 
 // wideClock is the number of entries past which a vector clock is counted.
 const wideClock = 10
 
-// encodedBytes is about what an object encodes to, never less.
+// encodedBytes is about what an object encodes to, never less than what
+// AppendObject wants to have free.
 func encodedBytes(o *version.Object) int {
-	n := 32 + 16*len(o.Clock)
+	n := 12 + 16*len(o.Clock)
 	for i := range o.Siblings {
-		n += 40 + len(o.Siblings[i].Payload)
+		sib := &o.Siblings[i]
+		n += 16 + len(sib.Payload)
+		if sib.Written != sib.Dot.HLC || sib.ExpireAtMS != 0 || len(sib.Payload) >= 1<<14 || len(o.Clock) >= 1<<7 {
+			n += 24
+		}
 	}
 	return n
 }

@@ -65,9 +65,15 @@ func (f *configFile) read(known []string) error {
 	if err := f.takeSettings(); err != nil {
 		return err
 	}
-	for name := range f.values {
+	for name, value := range f.values {
 		if !slices.Contains(known, name) {
 			return fmt.Errorf("--config: %s: there is no setting %q", f.path, name)
+		}
+		switch value.(type) {
+		case string, bool, int64, float64:
+			f.values[name] = fmt.Sprint(value) // read as the command line's are
+		default:
+			return fmt.Errorf("--config: %s: %s must be a string, a number, true or false", f.path, name)
 		}
 	}
 	return nil

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -60,11 +59,15 @@ func (s *serveCommand) Run(file *configFile, app *kong.Kong) error {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	keys, err := cluster.Open(store.Options{
 		Dir: s.Data, Sync: s.Sync, MemoryBytes: int64(s.Memory), Log: opts.Log,
 	})
 	if err != nil {
 		return fmt.Errorf("data directory %s: %w", s.Data, err)
+	}
+	if ctx.Err() != nil {
+		return keys.Close()
 	}
 	opts.Keys = keys
 	srv := server.New(opts)
@@ -122,6 +125,15 @@ func (s *serveCommand) serverOptions() (opts server.Options, err error) {
 	if s.Memory < 16<<20 {
 		return opts, errors.New("--memory: must be at least 16MB")
 	}
+	if s.Memory > 1<<40 {
+		return opts, errors.New("--memory: must be at most 1024GB")
+	}
+	if s.Listen == "" {
+		return opts, errors.New("--listen: must be an address such as 127.0.0.1:6379, but is empty")
+	}
+	if s.Data == "" {
+		return opts, errors.New("--data: must be a directory, but is empty")
+	}
 	if opts.Password, err = s.password(); err != nil {
 		return opts, err
 	}
@@ -148,6 +160,9 @@ func (s *serveCommand) password() (string, error) {
 func (s *serveCommand) tls() (*tls.Config, error) {
 	if s.TLSCert == "" && s.TLSKey == "" && s.TLSCA == "" {
 		return nil, nil
+	}
+	if s.TLSCert == "" && s.TLSKey == "" {
+		return nil, errors.New("--tls-ca: needs --tls-cert and --tls-key too")
 	}
 	if s.TLSCert == "" || s.TLSKey == "" {
 		return nil, errors.New("--tls-cert and --tls-key: one needs the other")
@@ -192,7 +207,7 @@ func (s *serveCommand) limitMemory() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400)
 	}
-	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
+	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(int64(s.Memory) + besideBudget)
 	}
 }
