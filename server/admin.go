@@ -48,6 +48,8 @@ func dbSize(c *call) {
 	select {
 	case <-ready:
 	case <-c.s.ctx.Done():
+		c.w.Error(errEnding.Error())
+		return
 	}
 	keys, _, _, _ := c.srv.keys.Size(c.s.db)
 	c.w.Int(keys)
@@ -210,11 +212,8 @@ func debugSleep(c *call) {
 		return
 	}
 	const secondsMax = 1e9 // a Duration holds it
-	timer := time.NewTimer(time.Duration(min(s, secondsMax) * float64(time.Second)))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-c.s.ctx.Done():
+	if d := time.Duration(min(s, secondsMax) * float64(time.Second)); d > 0 {
+		c.s.await(d, nil)
 	}
 	c.w.OK()
 }

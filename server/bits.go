@@ -151,16 +151,22 @@ func bitop(c *call) {
 		c.w.Error("ERR BITOP NOT must be called with a single source key.")
 		return
 	}
-	values := make([][]byte, len(sources))
+	var result []byte // one source at a time: together they may be too much
 	for i, key := range sources {
 		v, err := c.readKey(c.s.db, key)
+		if err == nil {
+			err = c.ending()
+		}
 		if err != nil {
 			c.w.Error(wireText(err))
 			return
 		}
-		values[i] = v.value()
+		if i == 0 {
+			result = redisvalue.BitOp(op, v.value())
+		} else {
+			result = redisvalue.BitOp(op, result, v.value())
+		}
 	}
-	result := redisvalue.BitOp(op, values...)
 	err := c.update(c.s.db, c.args[2], func(_ *call, v *view) {
 		if len(result) == 0 {
 			v.remove()

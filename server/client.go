@@ -197,23 +197,45 @@ func clientUnblock(c *call) {
 	c.w.Int(1)
 }
 
-// block waits for the timeout (0: for ever), CLIENT UNBLOCK or the connection's
-// end. It reports whether CLIENT UNBLOCK asks for an error.
-func (s *session) block(timeout time.Duration) (withError bool) {
-	began := s.srv.uptime()
-	defer func() { s.waited = s.srv.uptime() - began }()
-	s.blocked.Store(true)
+// goneCheck is how often a command that waits looks whether its client is there.
+const goneCheck = time.Second
+
+// await waits for the timeout (0: for ever), for a client that goes away or the
+// connection's end, or for CLIENT UNBLOCK where that is listened to.
+func (s *session) await(timeout time.Duration, unblock <-chan bool) (unblocked, withError bool) {
 	var expired <-chan time.Time
 	if timeout > 0 {
 		timer := time.NewTimer(timeout)
 		defer timer.Stop()
 		expired = timer.C
 	}
-	select {
-	case withError = <-s.unblock:
+	look := time.NewTicker(goneCheck)
+	defer look.Stop()
+	for {
+		select {
+		case withError = <-unblock:
+			return true, withError
+		case <-expired:
+			return false, false
+		case <-s.ctx.Done():
+			return false, false
+		case <-look.C:
+			if s.gone() {
+				return false, false
+			}
+		}
+	}
+}
+
+// block waits for the timeout (0: for ever), CLIENT UNBLOCK or the connection's
+// end. It reports whether CLIENT UNBLOCK asks for an error.
+func (s *session) block(timeout time.Duration) (withError bool) {
+	began := s.srv.uptime()
+	defer func() { s.waited = s.srv.uptime() - began }()
+	s.blocked.Store(true)
+	unblocked, withError := s.await(timeout, s.unblock)
+	if unblocked {
 		return withError
-	case <-expired:
-	case <-s.ctx.Done():
 	}
 	if !s.blocked.CompareAndSwap(true, false) {
 		return <-s.unblock // CLIENT UNBLOCK was first, and has said that it worked

@@ -42,7 +42,10 @@ func clientList(c *call) {
 	}
 	var b strings.Builder
 	for _, sess := range chosen {
-		c.describe(&b, sess)
+		if c.describe(&b, sess); b.Len() > c.srv.replyBytesMax {
+			c.w.Error(errReplyTooLarge.Error())
+			return
+		}
 	}
 	c.w.Verbatim("txt", b.String())
 }

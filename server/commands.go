@@ -64,9 +64,12 @@ func commandInfo(c *call) {
 		commandAll(c)
 		return
 	}
+	from := len(c.w.Buf)
 	c.w.Array(len(names))
 	for _, name := range names {
-		c.srv.findCommand(name).WriteInfo(c.w)
+		if c.srv.findCommand(name).WriteInfo(c.w); c.tooLarge(from) {
+			return
+		}
 	}
 }
 
@@ -80,10 +83,13 @@ func commandDocs(c *call) {
 			}
 		}
 	}
+	from := len(c.w.Buf)
 	c.w.Map(len(found))
 	for _, cmd := range found {
 		c.w.BulkString(cmd.FullName())
-		cmd.WriteDocs(c.w)
+		if cmd.WriteDocs(c.w); c.tooLarge(from) {
+			return
+		}
 	}
 }
 

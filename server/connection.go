@@ -3,6 +3,7 @@ package server
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"fmt"
 
 	"cartwheel/server/redisvalue"
 )
@@ -58,7 +59,7 @@ func (o *helloOptions) parse(args [][]byte) (refusal string) {
 			}
 			i++
 		default:
-			return "ERR Syntax error in HELLO option '" + string(args[i]) + "'"
+			return fmt.Sprintf("ERR Syntax error in HELLO option '%.128s'", args[i])
 		}
 	}
 	return ""

@@ -34,6 +34,7 @@ type call struct {
 
 	writing func(c *call, v *view) // the handler under way in update
 	blind   bool
+	lost    bool           // what is under the key cannot be read
 	fault   any            // its panic
 	object  version.Object // memory for the view
 }
@@ -68,7 +69,7 @@ func (s *session) dispatch(args [][]byte) (done bool) {
 	if text := c.find(); text != "" {
 		s.out.Error(text)
 		s.shard.rejected(c.cmd, text)
-	} else if c.h.slow != nil || s.srv.pauses(c.cmd) {
+	} else if c.h.slow != nil || len(args) > loopArgsMax || s.srv.pauses(c.cmd) {
 		return false
 	} else {
 		c.run()
@@ -79,6 +80,10 @@ func (s *session) dispatch(args [][]byte) (done bool) {
 	}
 	return true
 }
+
+// loopArgsMax is the longest command that runs in the loop: others would wait
+// too long for a longer one.
+const loopArgsMax = 512
 
 var unknownHandler handler
 
@@ -170,7 +175,29 @@ func (c *call) every(from int) error {
 	return nil
 }
 
-var errReplyTooLarge = errors.New("ERR the reply would be larger than client-reply-bytes-max")
+var (
+	errReplyTooLarge = errors.New("ERR the reply would be larger than client-reply-bytes-max")
+	errEnding        = errors.New("ERR the connection is ending, the command was not finished")
+)
+
+// ending returns an error if the connection is to end.
+func (c *call) ending() error {
+	if c.s.ctx.Err() != nil {
+		return errEnding
+	}
+	return nil
+}
+
+// tooLarge reports that the reply that begins at from is larger than it may be,
+// and then has put an error in its place.
+func (c *call) tooLarge(from int) bool {
+	if len(c.w.Buf)-from <= c.srv.replyBytesMax {
+		return false
+	}
+	c.w.Buf = c.w.Buf[:from]
+	c.w.Error(errReplyTooLarge.Error())
+	return true
+}
 
 // one calls the handler for the key at c.key.
 func (c *call) one() error {
@@ -190,7 +217,7 @@ func (c *call) one() error {
 
 // update runs a write handler on one key.
 func (c *call) update(db uint8, key []byte, write func(c *call, v *view), blind bool) error {
-	c.writing, c.blind = write, blind
+	c.writing, c.blind, c.lost = write, blind, false
 	seq, err := c.srv.keys.Update(db, key, c.need, c.nowMS, &c.object, c)
 	if c.fault != nil {
 		fault := c.fault
@@ -214,12 +241,17 @@ func (c *call) Apply(o *version.Object) (changed bool) {
 		}
 	}()
 	c.view.look(c, o)
+	c.view.lost = c.lost
 	c.writing(c, &c.view)
 	return c.view.changed && c.view.err == nil
 }
 
-// Blind says that a write handler can go ahead without what is stored.
-func (c *call) Blind() bool { return c.blind }
+// Blind says that a write handler can go ahead without what is stored. It is
+// asked where that cannot be read, and only there.
+func (c *call) Blind() bool {
+	c.lost = true
+	return c.blind
+}
 
 func always(*call) bool { return true }
 

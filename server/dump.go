@@ -8,7 +8,7 @@ import (
 
 var dumpHandlers = map[string]handler{
 	"dump":    {read: dump},
-	"restore": {begin: beginRestore, write: restore},
+	"restore": {begin: beginRestore, write: restore, blind: func(c *call) bool { return c.restore.replace }},
 }
 
 func dump(c *call, v *view) {

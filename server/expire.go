@@ -48,17 +48,12 @@ func expire(c *call, v *view) {
 	if !ok {
 		return
 	}
-	const never = 1<<63 - 1
-	old := v.expireAtMS()
-	if old == 0 {
-		old = never
-	}
-	switch {
+	switch old := v.expireAtMS(); { // 0: never, later than any other
 	case !v.exists(),
-		o.nx && old != never,
-		o.xx && old == never,
-		o.gt && at <= old,
-		o.lt && at >= old:
+		o.nx && old != 0,
+		o.xx && old == 0,
+		o.gt && (old == 0 || at <= old),
+		o.lt && old != 0 && at >= old:
 		c.w.Int(0)
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -25,31 +26,50 @@ const patience = 20 * time.Second
 
 // A node is a server over a store in memory.
 type node struct {
-	t   *testing.T
-	srv *server.Server
+	t    *testing.T
+	srv  *server.Server
+	stop func() // once; the test's end does it, too
 }
 
-// start serves until the test ends.
-func start(t *testing.T, opts server.Options) *node {
+// open opens a store in memory, with what opts says beside that.
+func open(t *testing.T, opts store.Options) *cluster.Coordinator {
 	t.Helper()
-	keys, err := cluster.Open(store.Options{Dir: "data", FS: vfs.NewMem(), Partitions: 8, MemoryBytes: 16 << 20})
+	opts.Dir, opts.Partitions, opts.MemoryBytes = "data", 8, 16<<20
+	if opts.FS == nil {
+		opts.FS = vfs.NewMem()
+	}
+	keys, err := cluster.Open(opts)
 	if err != nil {
 		t.Fatalf("open the store: %v", err)
 	}
-	opts.Keys = keys
+	t.Cleanup(func() {
+		if err := keys.Close(); err != nil {
+			t.Errorf("close the store: %v", err)
+		}
+	})
+	return keys
+}
+
+// start serves until the test ends, by default a store of its own.
+func start(t *testing.T, opts server.Options) *node {
+	t.Helper()
+	if opts.Keys == nil {
+		opts.Keys = open(t, store.Options{})
+	}
 	n := &node{t: t, srv: server.New(opts)}
 	if err := n.srv.Listen(t.Context(), "127.0.0.1:0"); err != nil {
 		t.Fatalf("listen: %v", err)
 	}
 	served := make(chan error, 1)
 	go func() { served <- n.srv.Serve() }()
-	t.Cleanup(func() {
+	n.stop = sync.OnceFunc(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		if err := errors.Join(n.srv.Shutdown(ctx), <-served, keys.Close()); err != nil {
+		if err := errors.Join(n.srv.Shutdown(ctx), <-served); err != nil && !errors.Is(err, net.ErrClosed) { // a test has
 			t.Errorf("stop: %v", err)
 		}
 	})
+	t.Cleanup(n.stop)
 	return n
 }
 

@@ -25,7 +25,7 @@ var keyHandlers = map[string]handler{
 }
 
 func del(c *call, v *view) {
-	if v.exists() {
+	if v.exists() || v.lost {
 		c.count++
 	}
 	v.remove()
@@ -144,15 +144,18 @@ const (
 //  2. Write the target, unless it exists and is not to be replaced.
 //  3. Delete the source if it is still as it was read. If it has been written
 //     since, that write must not be lost: begin again, and overwrite what step
-//     2 wrote.
+//     2 wrote. If it has been deleted since, that has come after the transfer.
 func (c *call) transfer(fromDB uint8, from []byte, toDB uint8, to []byte, replace, moves bool) (transferOutcome, error) {
 	same := fromDB == toDB && string(from) == string(to)
-	for range transferTries {
+	for try := range transferTries {
 		source, err := c.readKey(fromDB, from)
 		if err != nil {
 			return 0, err
 		}
 		if !source.exists() {
+			if try > 0 {
+				return transferDone, nil
+			}
 			return transferNoSource, nil
 		}
 		if same {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"cartwheel/server/command"
@@ -54,6 +55,9 @@ func latencyHistogram(c *call) {
 	var chosen []*command.Command
 	var histograms []*totals
 	choose := func(cmd *command.Command) {
+		if slices.Contains(chosen, cmd) {
+			return
+		}
 		if t := c.srv.totalsOf(cmd); t.calls > 0 {
 			chosen, histograms = append(chosen, cmd), append(histograms, t)
 		}

@@ -43,6 +43,11 @@ func lcs(c *call) {
 
 func (c *call) lcsReply(a, b []byte, onlyLen, idx, withLen bool, minLen int64) {
 	if onlyLen {
+		// The table is not kept, but all of it is counted through.
+		if len(b) > 0 && len(a) > 8*lcsBytesMax/len(b) {
+			c.w.Error("ERR " + redisvalue.ErrLCSTooLarge.Error())
+			return
+		}
 		n, err := redisvalue.LCSLen(c.s.ctx, a, b, lcsBytesMax)
 		if err != nil {
 			c.w.Error("ERR " + err.Error())

@@ -12,6 +12,8 @@ const (
 	clientNameBytesMax = 512
 	// writeTimeout is how long a client may take nothing of what waits for it.
 	writeTimeout = 30 * time.Second
+	// stopWriteTimeout is the same once the server stops.
+	stopWriteTimeout = 2 * time.Second
 	// handshakeTimeout is for TLS.
 	handshakeTimeout = 10 * time.Second
 	// keepAlive is the interval of TCP's probes.

@@ -25,6 +25,8 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
 // Serve accepts connections until Shutdown. Call Listen before.
 func (s *Server) Serve() error {
+	s.serving.Add(1) // what it starts is waited for as well
+	defer s.serving.Done()
 	pause := time.Duration(0)
 	for {
 		conn, err := s.listener.Accept()
@@ -88,9 +90,10 @@ func isLoopback(addr net.Addr) bool {
 func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.listener.Close()
 	s.endPause()
-	s.cancel() // blocked commands give up
+	s.cancel() // blocked commands give up, and there are no more sessions
+	sessions := s.clients.all()
 	s.stopLoops()
-	for _, sess := range s.clients.all() {
+	for _, sess := range sessions {
 		sess.cut()
 	}
 	done := make(chan struct{})

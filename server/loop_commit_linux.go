@@ -77,6 +77,13 @@ func (l *loop) finishCommit(err error, took time.Duration) {
 		}
 		c.pending = false
 		c.release(err)
+		if err != nil {
+			// That is answered for: what comes now does not depend on it.
+			c.due = 0
+			if !c.resting {
+				c.seq = 0
+			}
+		}
 		if !c.closed {
 			l.send(c)
 		}

@@ -51,7 +51,8 @@ type loop struct {
 	again   []*loopConn // the same, without an event
 	dirty   []*loopConn // with replies to be sent
 	stalled map[*loopConn]struct{}
-	spare   [][]byte // output buffers
+	checked time.Duration // when cutStalled last ran, by uptime
+	spare   [][]byte      // output buffers
 
 	sleeping atomic.Bool
 	mu       sync.Mutex
@@ -79,9 +80,9 @@ type loopConn struct {
 }
 
 const (
-	loopEventsMax  = 512
-	spareBuffers   = 64
-	stalledCheckMS = 1000
+	loopEventsMax = 512
+	spareBuffers  = 64
+	stalledCheck  = time.Second
 )
 
 func (s *Server) startLoops() error {
@@ -135,6 +136,7 @@ func (s *Server) toLoop(conn net.Conn) bool {
 	cut := func() { l.post(func() { l.cut(c) }) }
 	ok = s.add(conn, fd, l.shard, cut, func(sess *session) {
 		c.session = sess
+		sess.gone = func() bool { return hungUp(fd) }
 		l.post(func() { l.register(c) })
 	})
 	_ = conn.Close() // fd stays
@@ -142,6 +144,13 @@ func (s *Server) toLoop(conn net.Conn) bool {
 		_ = unix.Close(fd)
 	}
 	return true
+}
+
+// hungUp reports that the other side of a socket sends no more.
+func hungUp(fd int) bool {
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	n, err := unix.Poll(poll, 0)
+	return err == nil && n > 0
 }
 
 // post has the loop call f soon.
@@ -175,6 +184,9 @@ func (l *loop) run() {
 	events := make([]unix.EpollEvent, loopEventsMax)
 	for !l.stopping || l.open > 0 {
 		n := l.wait(events)
+		if l.watches() {
+			l.cutStalled()
+		}
 		for i := range events[:n] {
 			l.notice(&events[i])
 		}
@@ -201,19 +213,19 @@ func (l *loop) wait(events []unix.EpollEvent) int {
 	if waiting > 0 {
 		return 0
 	}
-	timeout := -1
-	if len(l.stalled) > 0 || l.srv.settings.timeoutS.Load() > 0 {
-		timeout = stalledCheckMS
+	timeoutMS := -1
+	if l.watches() {
+		timeoutMS = int(stalledCheck / time.Millisecond)
 	}
-	n, err := unix.EpollWait(l.epoll, events, timeout)
+	n, err := unix.EpollWait(l.epoll, events, timeoutMS)
 	if err != nil {
 		n = 0 // EINTR
 	}
-	if timeout > 0 {
-		l.cutStalled()
-	}
 	return n
 }
+
+// watches reports that there are connections for cutStalled to look at.
+func (l *loop) watches() bool { return len(l.stalled) > 0 || l.srv.settings.timeoutS.Load() > 0 }
 
 // pollNow is epoll_wait without waiting, and so without the scheduler's leave.
 func pollNow(epoll int, events []unix.EpollEvent) int {
@@ -268,7 +280,7 @@ func (l *loop) step(c *loopConn) {
 		return
 	}
 	l.markDirty(c)
-	if c.resting || c.closing {
+	if c.resting || c.closing || c.ended {
 		return
 	}
 	if c.waiting() > outBytesSoft {
@@ -279,7 +291,7 @@ func (l *loop) step(c *loopConn) {
 	if c.hasInput() && !l.stopping {
 		why = l.consume(c)
 	}
-	if why == stoppedDrained && c.readable && !c.ended {
+	if why == stoppedDrained && c.readable {
 		if !l.read(c) {
 			return
 		}
@@ -292,12 +304,15 @@ func (l *loop) step(c *loopConn) {
 		l.runSlow(c)
 	case why == stoppedFull:
 		c.more = true
-	case why == stoppedDrained && c.readable && !c.ended:
+	case why == stoppedDrained && c.readable:
 		l.later(c)
 	case why == stoppedDrained:
-		c.in.Release()
+		if c.in.Buffered() > 0 { // a long request counts as activity
+			c.activeMS.Store(l.srv.uptime().Milliseconds())
+		}
+		c.rest()
 	}
-	if !c.account() {
+	if !c.account(c.stuck != 0) {
 		c.ended = true
 	}
 }
@@ -310,13 +325,17 @@ func (l *loop) read(c *loopConn) bool {
 	case errno == unix.EAGAIN:
 		c.readable = false
 		c.in.Wrote(0)
-		c.in.Release()
+		c.rest()
 		return false
 	case errno == unix.EINTR:
 		n = 0
-	case errno != 0 || n == 0:
+	case errno != 0:
 		c.in.Wrote(0)
 		c.ended = true
+		return false
+	case n == 0:
+		c.in.Wrote(0)
+		c.closing = true // its replies are sent before: it may read on
 		return false
 	}
 	c.in.Wrote(int(n))
@@ -385,6 +404,9 @@ func (l *loop) send(c *loopConn) {
 			if c.stuck == 0 {
 				c.stuck = l.srv.uptime()
 				l.stalled[c] = struct{}{}
+				if !c.account(true) {
+					c.ended = true
+				}
 			}
 			break
 		}
@@ -402,9 +424,6 @@ func (l *loop) send(c *loopConn) {
 	}
 	if c.waiting() == 0 {
 		l.sentAll(c)
-	} else if c.sent > outBytesSoft {
-		rest := copy(c.out.Buf, c.out.Buf[c.sent:])
-		c.out.Buf, c.heldFrom, c.sent = c.out.Buf[:rest], rest, 0
 	}
 	if c.ended && !c.resting {
 		l.close(c)
@@ -425,7 +444,7 @@ func (l *loop) sentAll(c *loopConn) {
 		}
 	}
 	if c.outBytes.Load() != 0 {
-		c.account()
+		c.account(false)
 	}
 	switch {
 	case !c.resting && (c.closing || l.stopping):
@@ -436,25 +455,35 @@ func (l *loop) sentAll(c *loopConn) {
 	}
 }
 
-// cut ends a connection from outside, after what runs.
+// cut ends a connection from outside, after what runs. A loop that stops ends
+// all of them by itself, once their replies are sent.
 func (l *loop) cut(c *loopConn) {
 	if c.closed {
 		return
 	}
-	c.ended = true
+	if !l.stopping {
+		c.ended = true
+	}
 	c.session.cancel()
 	l.enqueue(c)
 }
 
 // cutStalled ends the connections whose clients take no replies, and those
-// that have been idle for as long as the setting timeout says.
+// that have been idle for as long as the setting timeout says. However often it
+// is called, it looks at them once a second.
 func (l *loop) cutStalled() {
 	now := l.srv.uptime()
+	if now-l.checked < stalledCheck {
+		return
+	}
+	l.checked = now
+	patience := writeTimeout
+	if l.stopping {
+		patience = stopWriteTimeout
+	}
 	for c := range l.stalled {
-		if now-c.stuck > writeTimeout {
-			l.srv.stats.slowReaders.Add(1)
-			l.srv.log.Warn().Uint64("client", c.id).Str("addr", c.addr).Int("bytes", c.waiting()).
-				Msg("a client is cut off: it takes no replies")
+		if now-c.stuck > patience {
+			l.srv.slowReader(&c.shared, c.waiting())
 			l.close(c)
 		}
 	}
@@ -463,7 +492,7 @@ func (l *loop) cutStalled() {
 		return
 	}
 	for _, c := range l.conns {
-		if c != nil && !c.resting && now.Milliseconds()-c.activeMS.Load() > idle*1000 {
+		if c != nil && !c.resting && !c.pending && now.Milliseconds()-c.activeMS.Load() > idle*1000 {
 			l.close(c)
 		}
 	}
@@ -491,7 +520,7 @@ func (s *Server) wakeLoops() {
 	}
 }
 
-// stopLoops has the loops answer what has been read, and end.
+// stopLoops has the loops send the replies to what has been run, and end.
 func (s *Server) stopLoops() {
 	for _, l := range s.loops {
 		l.post(func() {

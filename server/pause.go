@@ -1,6 +1,7 @@
 package server
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -30,15 +31,21 @@ func (s *Server) beginPause(d time.Duration, all bool) {
 		p.untilMS = max(p.untilMS, until)
 		p.overTime.Stop()
 	}
-	p.overTime = time.AfterFunc(time.Duration(p.untilMS)*time.Millisecond-s.uptime(), s.endPause)
 	s.paused.Store(true)
+	until = p.untilMS
+	p.overTime = time.AfterFunc(time.Duration(until)*time.Millisecond-s.uptime(), func() { s.endPauseOf(until) })
 }
 
-func (s *Server) endPause() {
+// endPause ends the pause there is.
+func (s *Server) endPause() { s.endPauseOf(math.MaxInt64) }
+
+// endPauseOf ends the pause if it is not to last longer: it may have been
+// prolonged while its timer went off.
+func (s *Server) endPauseOf(untilMS int64) {
 	p := &s.pause
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.over != nil {
+	if p.over != nil && p.untilMS <= untilMS {
 		p.overTime.Stop()
 		close(p.over)
 		p.over = nil

@@ -18,8 +18,8 @@ type registry struct {
 	bytes  atomic.Int64 // of buffers
 }
 
-// add makes a session for a connection, unless there are too many. It calls
-// attach before others can see the session, and so before cut may be called.
+// add makes a session for a connection, unless there are too many or the server
+// stops. It calls attach before others can see the session, and so before cut may be called.
 func (s *Server) add(conn net.Conn, fd int, sh *shard, cut func(), attach func(*session)) bool {
 	r := &s.clients
 	if r.count.Add(1) > int64(s.settings.maxClients.Load()) {
@@ -35,9 +35,14 @@ func (s *Server) add(conn net.Conn, fd int, sh *shard, cut func(), attach func(*
 	sess.command.Store(-1)
 	sess.activeMS.Store(s.uptime().Milliseconds())
 	sess.call.s, sess.call.srv, sess.call.w = sess, s, &sess.out
-	s.stats.connections.Add(1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if s.ctx.Err() != nil {
+		sess.cancel()
+		r.count.Add(-1)
+		return false // Shutdown may have looked for sessions already
+	}
+	s.stats.connections.Add(1)
 	r.lastID++
 	sess.id = r.lastID
 	attach(sess)
@@ -77,15 +82,21 @@ func (r *registry) get(id uint64) *session {
 // outBytesSmall is what an output buffer may keep while it is not used.
 const outBytesSmall = 64 << 10
 
-// account notes the memory of a session's buffers. It reports false where all
-// sessions together have too much and this one has a large part in that: its
-// connection should end.
-func (s *session) account() bool {
+// fairBytesMin is what each session may have at least: a short request and its
+// reply in progress.
+const fairBytesMin = 32 << 10
+
+// account notes the memory of a session's buffers, small ones only where the
+// output is stuck: others come from a pool and go back at once. It reports false
+// where all sessions together have too much and this one more than its share:
+// its connection should end. So they never have more than twice the limit, or
+// fairBytesMin each.
+func (s *session) account(stuck bool) bool {
 	var in, out int64
 	if s.in.Buffered() > 0 {
 		in = int64(s.in.Size())
 	}
-	if cap(s.out.Buf) > outBytesSmall {
+	if stuck || cap(s.out.Buf) > outBytesSmall {
 		out = int64(cap(s.out.Buf))
 	}
 	delta := in - s.inBytes.Load() + out - s.outBytes.Load()
@@ -94,9 +105,11 @@ func (s *session) account() bool {
 	}
 	s.inBytes.Store(in)
 	s.outBytes.Store(out)
-	const fairBytes = 256 << 10
-	total := s.srv.clients.bytes.Add(delta)
-	if total <= s.srv.clientBytesMax || in+out <= fairBytes || delta < 0 {
+	r := &s.srv.clients
+	if total := r.bytes.Add(delta); total <= s.srv.clientBytesMax || delta < 0 {
+		return true
+	}
+	if in+out <= max(fairBytesMin, s.srv.clientBytesMax/max(1, r.count.Load())) {
 		return true
 	}
 	s.srv.stats.evictedClients.Add(1)

@@ -79,7 +79,7 @@ func (c *call) page(cursor uint64, o scanOptions) (next uint64, page [][]byte, e
 	if cursor >= cursorEnd {
 		return 0, nil, nil
 	}
-	seen, size, at := int64(0), 0, cursor
+	seen, size, at, ending := int64(0), 0, cursor, false
 	err = c.srv.keys.Scan(c.s.db, ring.Token(cursor<<cursorShift), func(t ring.Token, key []byte, obj *version.Object) bool {
 		if t > last {
 			return false
@@ -95,8 +95,12 @@ func (c *call) page(cursor uint64, o scanOptions) (next uint64, page [][]byte, e
 			page = append(page, bytes.Clone(key))
 			size += len(key)
 		}
-		return c.s.ctx.Err() == nil
+		ending = c.s.ctx.Err() != nil
+		return !ending
 	})
+	if err == nil && ending {
+		err = errEnding // a cursor of 0 would say that there is no more
+	}
 	return next, page, err
 }
 
@@ -134,20 +138,26 @@ func keys(c *call) {
 	o := scanOptions{pattern: c.args[1]}
 	first, last := slotsOf(o.pattern)
 	var found [][]byte
-	size, tooLarge := 0, false
+	size := 0
+	var refused error
 	err := c.srv.keys.Scan(c.s.db, first, func(t ring.Token, key []byte, obj *version.Object) bool {
-		if t > last || c.s.ctx.Err() != nil {
+		if t > last {
 			return false
 		}
 		if c.listed(key, obj, &o) {
 			found = append(found, bytes.Clone(key))
 			size += len(key) + len("$00\r\n\r\n")
 		}
-		tooLarge = size > c.srv.replyBytesMax
-		return !tooLarge
+		switch {
+		case size > c.srv.replyBytesMax:
+			refused = errReplyTooLarge
+		case c.s.ctx.Err() != nil:
+			refused = errEnding
+		}
+		return refused == nil
 	})
-	if err == nil && tooLarge {
-		err = errReplyTooLarge
+	if err == nil {
+		err = refused
 	}
 	if err != nil {
 		c.w.Error(wireText(err))

@@ -60,7 +60,8 @@ type shared struct {
 	resp3    atomic.Bool
 	noEvict  atomic.Bool
 	noTouch  atomic.Bool
-	unblock  chan bool // to a blocked command; true: with an error
+	gone     func() bool // whether the client has closed its side
+	unblock  chan bool   // to a blocked command; true: with an error
 	blocked  atomic.Bool
 
 	mu      sync.Mutex
@@ -85,9 +86,11 @@ const outBytesSoft = 1 << 20
 // consume runs the commands that are buffered, in order, until it must stop.
 // A panic in one ends the connection.
 func (s *session) consume() (why stopped) {
+	from := len(s.out.Buf) // where the reply under way begins
 	defer func() {
 		if fault := recover(); fault != nil {
 			s.fault(fault)
+			s.out.Buf = s.out.Buf[:from] // a handler may have replied before it changes anything
 			why = stoppedClosing
 		}
 	}()
@@ -106,6 +109,7 @@ func (s *session) consume() (why stopped) {
 		if args == nil {
 			break
 		}
+		from = len(s.out.Buf)
 		commands++
 		if !s.dispatch(args) {
 			why = stoppedSlow
@@ -178,6 +182,31 @@ func (s *session) lookAhead() {
 // hasInput says that there may be a command to run without reading more.
 func (s *session) hasInput() bool { return s.aheadAt < len(s.ahead) || s.in.Buffered() > 0 }
 
+// rest gives memory back once the input is drained: a connection may be idle for
+// long, and what its last commands looked at must not stay because of it.
+func (s *session) rest() {
+	s.in.Release()
+	clear(s.ahead[:cap(s.ahead)])
+	s.ahead, s.aheadAt = s.ahead[:0], 0
+	c := &s.call
+	c.args = nil
+	c.view = view{}
+	clear(c.object.Siblings[:cap(c.object.Siblings)])
+	c.object.Reset()
+	if c.set.expiry != nil {
+		c.set = setOptions{}
+	}
+	if c.version.context != nil {
+		c.version = versionOptions{}
+	}
+	if cap(c.bitfield) > bitfieldKept {
+		c.bitfield = nil
+	}
+}
+
+// bitfieldKept is the room for operations of BITFIELD that a connection keeps.
+const bitfieldKept = 64
+
 // fault logs a panic of a command and lets the connection end.
 func (s *session) fault(v any) {
 	name := "?"
@@ -194,6 +223,7 @@ func (s *session) runSlow(w *resp.Writer) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			s.fault(fault)
+			w.Buf = w.Buf[:0]
 		}
 	}()
 	c := &s.call
@@ -222,6 +252,7 @@ func (s *session) finishSlow(w *resp.Writer) {
 	s.call.w = &s.out
 	s.held++
 	s.replied(from)
+	s.activeMS.Store(s.srv.uptime().Milliseconds()) // it was not idle meanwhile
 }
 
 // replied does what CLIENT REPLY asks for with a reply that begins at from.

@@ -202,10 +202,11 @@ func within(n, least, most int64) error {
 // parseMemory reads a number of bytes with Redis's units.
 func parseMemory(value string, least, most int64) (int64, error) {
 	errMemory := errors.New("argument must be a memory value")
-	digits := strings.TrimRight(strings.ToLower(value), "bkmg")
+	value = strings.ToLower(value)
+	digits := strings.TrimRight(value, "bkmg")
 	unit := map[string]int64{
 		"": 1, "b": 1, "k": 1000, "kb": 1 << 10, "m": 1e6, "mb": 1 << 20, "g": 1e9, "gb": 1 << 30,
-	}[strings.ToLower(value[len(digits):])]
+	}[value[len(digits):]]
 	n, err := strconv.ParseUint(digits, 10, 63)
 	if unit == 0 || err != nil || n > math.MaxInt64/uint64(unit) {
 		return 0, errMemory

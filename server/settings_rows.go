@@ -70,6 +70,8 @@ func (s *Server) limitRows() []setting {
 		fixedInt("client-output-bytes-soft", outBytesSoft),
 		fixedInt("client-name-bytes-max", clientNameBytesMax),
 		fixedInt("write-timeout", int64(writeTimeout/time.Second)),
+		fixedInt("write-timeout-stopping", int64(stopWriteTimeout/time.Second)),
+		fixedInt("loop-arguments-max", loopArgsMax),
 		fixedInt("tls-handshake-timeout", int64(handshakeTimeout/time.Second)),
 		fixedInt("lcs-bytes-max", lcsBytesMax),
 		fixedInt("slowlog-arguments-max", slowlogArgsMax),

@@ -111,15 +111,15 @@ func keptArgs(cmd *command.Command, args [][]byte) []string {
 	return kept
 }
 
-// secretArgs tells which arguments may be passwords: those of AUTH and of
-// HELLO's AUTH, and the values of CONFIG SET.
+// secretArgs tells which arguments may be passwords: those of AUTH, what follows
+// the first AUTH of HELLO, and the values of CONFIG SET.
 func secretArgs(cmd *command.Command, args [][]byte) func(i int) bool {
 	switch cmd.FullName() {
 	case "auth":
 		return func(i int) bool { return i > 0 }
 	case "hello":
 		at := slices.IndexFunc(args, func(arg []byte) bool { return is(arg, "auth") })
-		return func(i int) bool { return at >= 0 && (i == at+1 || i == at+2) }
+		return func(i int) bool { return at >= 0 && i > at }
 	case "config|set":
 		return func(i int) bool { return i > 2 && i%2 == 1 }
 	}

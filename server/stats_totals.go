@@ -102,6 +102,7 @@ func (sh *shard) reset() {
 		st.failed.Store(0)
 		st.histogram.Store(nil)
 	}
+	sh.unknown.Store(0)
 	sh.netIn.Store(0)
 	sh.netOut.Store(0)
 	sh.hits.Store(0)

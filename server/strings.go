@@ -1,9 +1,5 @@
 package server
 
-import (
-	"bytes"
-)
-
 var stringHandlers = map[string]handler{
 	"get":      {read: get},
 	"strlen":   {read: strlen},
@@ -178,27 +174,20 @@ func msetnx(c *call) {
 		return
 	}
 	var keys, values [][]byte
+	places := make(map[string]int)
 	for i := 1; i < len(c.args); i += 2 {
 		// The last of several values for one key counts.
-		at := indexOf(keys, c.args[i])
-		if at < 0 {
-			keys, values = append(keys, c.args[i]), append(values, c.args[i+1])
-		} else {
+		at, again := places[string(c.args[i])]
+		if again {
 			values[at] = c.args[i+1]
+			continue
 		}
+		places[string(c.args[i])] = len(keys)
+		keys, values = append(keys, c.args[i]), append(values, c.args[i+1])
 	}
 	if !sameSlot(keys) {
 		c.w.Error("CROSSSLOT Keys in request don't hash to the same slot")
 		return
 	}
 	c.setTogether(keys, values)
-}
-
-func indexOf(keys [][]byte, key []byte) int {
-	for i := range keys {
-		if bytes.Equal(keys[i], key) {
-			return i
-		}
-	}
-	return -1
 }

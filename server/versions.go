@@ -19,7 +19,7 @@ var versionHandlers = map[string]handler{
 const (
 	errContext    = "ERR invalid context"
 	siblingsMax   = 100
-	errSiblings   = "ERR the key has too many siblings: read them with VGET and write with their context"
+	errSiblings   = "ERR the key has too many siblings, or too large ones: read them with VGET and write with their context"
 	quorumMaximum = 1000
 )
 
@@ -140,13 +140,15 @@ func vset(c *call, v *view) {
 			return
 		}
 	}
-	unseen := 0
+	unseen, bytes := 0, len(s.Payload)
 	for i := range v.o.Siblings {
 		if !o.context.Covers(v.o.Siblings[i].Dot) {
 			unseen++
+			bytes += len(v.o.Siblings[i].Payload)
 		}
 	}
-	if unseen >= siblingsMax {
+	// VGET has to reply with all of them.
+	if unseen >= siblingsMax || unseen > 0 && bytes > c.srv.replyBytesMax {
 		c.w.Error(errSiblings)
 		return
 	}

@@ -12,6 +12,7 @@ type view struct {
 	win *version.Sibling // nil: there is no value to see
 
 	c       *call
+	lost    bool // something is there that cannot be read; a blind write replaces it
 	changed bool
 	err     error // why it could not be changed
 }
@@ -60,7 +61,7 @@ func (v *view) touch(expireAtMS int64) {
 
 // remove deletes what is there, if anything is.
 func (v *view) remove() {
-	if v.o.DeadAt(v.c.nowMS) {
+	if v.o.DeadAt(v.c.nowMS) && !v.lost {
 		return
 	}
 	v.put(v.o.Clock, version.Sibling{Tombstone: true})

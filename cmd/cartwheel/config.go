@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -117,6 +118,10 @@ func flagNames(context *kong.Context) (names []string) {
 	return names
 }
 
+// ofKubernetes are the variables that Kubernetes gives every container for a
+// Service named cartwheel.
+var ofKubernetes = regexp.MustCompile(`^CARTWHEEL_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT|PORT_[0-9]+_(TCP|UDP)(_.*)?)$`)
+
 // checkEnvironment refuses CARTWHEEL_ variables that no flag has.
 func checkEnvironment(model *kong.Application, environ []string) error {
 	known := map[string]bool{}
@@ -134,7 +139,7 @@ func checkEnvironment(model *kong.Application, environ []string) error {
 	visit(model.Node)
 	for _, entry := range environ {
 		name, _, _ := strings.Cut(entry, "=")
-		if strings.HasPrefix(name, "CARTWHEEL_") && !known[name] {
+		if strings.HasPrefix(name, "CARTWHEEL_") && !known[name] && !ofKubernetes.MatchString(name) {
 			return fmt.Errorf("there is no setting for the variable %s", name)
 		}
 	}
