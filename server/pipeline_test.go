@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"cartwheel/server"
+	"cartwheel/store"
 )
 
 // mixed is a pipeline of count commands, fast ones and such as leave the loop,
@@ -159,4 +160,16 @@ func TestASlowReaderIsBounded(t *testing.T) {
 	}
 	slow.talk("> PING\n+PONG")
 	until(t, "nothing is held", func() bool { return held() == 0 })
+}
+
+// Whoever has turned replies off relies on the write all the same.
+func TestWritesWithoutRepliesAreCommitted(t *testing.T) {
+	onBothTransports(t, func(t *testing.T, start func(server.Options) *node, dial func(*node) *client) {
+		keys := open(t, store.Options{SweepInterval: -1}) // which commits, too
+		c := dial(start(server.Options{Keys: keys}))
+		c.talk("> CLIENT REPLY OFF")
+		before := keys.Committed()
+		c.talk("> SET k v")
+		until(t, "the write is committed", func() bool { return keys.Committed() > before })
+	})
 }

@@ -159,6 +159,7 @@ func (s *session) lookAhead() {
 		args, err := s.in.Next(lim)
 		if err != nil && len(s.ahead) == 0 { // else it will be there the next time
 			s.out.Error("ERR " + err.Error())
+			s.held++
 			s.srv.stats.protocolErrors.Add(1)
 			s.closing = true
 		}

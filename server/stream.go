@@ -119,7 +119,7 @@ const (
 
 // flush commits what the replies wait for and sends them.
 func (st *stream) flush() bool {
-	if len(st.out.Buf) == 0 && st.held == 0 {
+	if len(st.out.Buf) == 0 && st.held == 0 && st.seq <= st.srv.keys.Committed() {
 		return true
 	}
 	err := st.srv.keys.Commit(st.seq)
