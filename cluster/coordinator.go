@@ -126,14 +126,15 @@ func (c *Coordinator) Flush(dbs []uint8) error {
 
 // Explain returns where a key lives, and calls visit with what each of its
 // owners holds.
-func (c *Coordinator) Explain(db uint8, key []byte, visit func(node ring.NodeID, alive bool, o *version.Object, err error)) (epoch uint64, p ring.Partition) {
+func (c *Coordinator) Explain(db uint8, key []byte, visit func(node ring.NodeID, alive bool, o *version.Object, err error)) (seq, epoch uint64, p ring.Partition) {
 	p = c.ring.PartitionOf(ring.SlotOf(key))
 	for _, owner := range c.ring.Owners(p) {
 		var o version.Object
-		_, err := c.store.Get(db, key, &o)
+		read, err := c.store.Get(db, key, &o)
+		seq = max(seq, read)
 		visit(owner, true, &o, wireError(err))
 	}
-	return c.ring.Epoch(), p
+	return seq, c.ring.Epoch(), p
 }
 
 // A WireError is an error with the code that clients go by.

@@ -251,7 +251,7 @@ func TestExplainNamesTheOwnerAndWhatItHolds(t *testing.T) {
 	c := open(t, memOptions(vfs.NewMem()))
 	mustSet(t, c, 0, "k", "v")
 	owners := 0
-	epoch, p := c.Explain(0, []byte("k"), func(node ring.NodeID, alive bool, o *version.Object, err error) {
+	_, epoch, p := c.Explain(0, []byte("k"), func(node ring.NodeID, alive bool, o *version.Object, err error) {
 		owners++
 		if node != c.NodeID() || !alive || err != nil || string(o.Winner().Payload) != "v" {
 			t.Errorf("owner %v, alive %v, holds %v, %v", node, alive, o, err)

@@ -28,7 +28,7 @@ type Keyspace interface {
 	Scan(db uint8, from ring.Token, visit func(t ring.Token, key []byte, o *version.Object) bool) error
 	Size(db uint8) (keys, expires, meanTTLMS int64, ready <-chan struct{})
 	RandomKey(db uint8) ([]byte, error)
-	Explain(db uint8, key []byte, visit func(node ring.NodeID, alive bool, o *version.Object, err error)) (epoch uint64, p ring.Partition)
+	Explain(db uint8, key []byte, visit func(node ring.NodeID, alive bool, o *version.Object, err error)) (seq, epoch uint64, p ring.Partition)
 
 	// Figures returns names and values for INFO, for a person to read.
 	Figures() [][2]string

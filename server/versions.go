@@ -191,9 +191,10 @@ func vexplain(c *call) {
 	}
 	var replicas []replica
 	key := c.args[1]
-	epoch, partition := c.srv.keys.Explain(c.s.db, key, func(node ring.NodeID, alive bool, o *version.Object, err error) {
+	seq, epoch, partition := c.srv.keys.Explain(c.s.db, key, func(node ring.NodeID, alive bool, o *version.Object, err error) {
 		replicas = append(replicas, replica{node, alive, *o, err})
 	})
+	c.depend(seq)
 	c.w.Map(5)
 	c.field("slot", int64(ring.SlotOf(key)))
 	c.w.BulkString("token")

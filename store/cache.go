@@ -36,6 +36,9 @@ const (
 	// its share of the chains' heads and of the allocator's rounding.
 	entryOverhead = 96
 	noEntry       = int32(-1)
+	// pinnedMax is how many entries whose commit is still to come an eviction
+	// passes before it gives up until the next.
+	pinnedMax = 256
 )
 
 type cacheShard struct {
@@ -237,15 +240,18 @@ func (s *cacheShard) evict(c *cache) {
 		return
 	}
 	committed := c.committed()
+	pinned := 0
 	for range 2 * len(s.entries) {
-		if !s.over() {
+		if !s.over() || pinned > pinnedMax {
 			return
 		}
 		i := s.hand
 		s.hand = (s.hand + 1) % len(s.entries)
 		e := &s.entries[i]
 		switch {
-		case e.buf == nil || e.seq > committed:
+		case e.buf == nil:
+		case e.seq > committed:
+			pinned++
 		case e.read && len(e.buf) <= c.entryBytesMax:
 			e.read = false
 		default:

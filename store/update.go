@@ -147,10 +147,7 @@ func (s *Store) quarantine(k Key, text []byte, cause error) {
 // Where nothing was applied the error is one of ErrDiskFull, ErrStopped,
 // ErrCorrupt.
 func (s *Store) Update(db uint8, user []byte, nowMS int64, o *version.Object, change Change) (seq uint64, err error) {
-	lock := s.partitionLock(ring.SlotOf(user))
-	lock.Lock()
 	seq, full, err := s.update(db, user, nowMS, o, change)
-	lock.Unlock()
 	if full {
 		err = s.Commit(seq)
 	}
@@ -158,6 +155,9 @@ func (s *Store) Update(db uint8, user []byte, nowMS int64, o *version.Object, ch
 }
 
 func (s *Store) update(db uint8, user []byte, nowMS int64, o *version.Object, change Change) (seq uint64, full bool, err error) {
+	lock := s.partitionLock(ring.SlotOf(user))
+	lock.Lock()
+	defer lock.Unlock()
 	hash := s.cache.hash(db, user)
 	k, seq, err := s.load(db, user, hash, o)
 	before := footprintOf(k, o)

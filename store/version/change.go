@@ -6,7 +6,7 @@ type Change interface {
 	// and reports whether it did. It is called once, under the key's lock. The
 	// payloads in o must not be written to.
 	Apply(o *Object) bool
-	// Blind says that the write may go ahead without what is stored, where
-	// that cannot be read. Apply then gets an object without siblings.
+	// Blind says that the write may go ahead without what is stored. It is asked
+	// only where that cannot be read; Apply then gets an object without siblings.
 	Blind() bool
 }
