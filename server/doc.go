@@ -9,11 +9,11 @@
 // A file is a family of commands (strings.go, expire.go, scan.go, ...) or one
 // part of the path that a request takes:
 //
-//	listen.go     accepts connections
-//	loop_linux.go serves plain connections of Linux, many by one goroutine
-//	stream.go     serves all others, each by a goroutine
-//	session.go    one connection: takes commands out of its input, in order
-//	dispatch.go   finds a command's handler and runs it
-//	handlers.go   the table of handlers
-//	view.go       what a handler sees of a key, and how it changes it
+//	listen.go    accepts connections
+//	loop_*.go    serve plain connections of Linux, many by one goroutine
+//	stream.go    serves all others, each by a goroutine
+//	session.go   one connection: takes commands out of its input, in order
+//	dispatch.go  finds a command's handler and runs it
+//	handlers.go  the table of handlers
+//	view.go      what a handler sees of a key, and how it changes it
 package server
