@@ -145,7 +145,7 @@ func (s *Store) runRebuild() {
 		s.log.Error().Err(err).Msg("cannot count all keys")
 	}
 	close(s.counters.ready)
-	s.log.Info().Dur("took", time.Since(started)).Msg("keys counted after an unclean stop")
+	s.log.Info().Str("took", time.Since(started).Round(time.Millisecond).String()).Msg("keys counted after an unclean stop")
 }
 
 // every calls f at intervals until the store closes.
