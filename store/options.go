@@ -59,8 +59,8 @@ type Options struct {
 	// Sync is the durability mode. Default: SyncEverysec.
 	Sync SyncMode
 	// MemoryBytes is the budget of caches and memtables: a half of it is the
-	// object cache, a sixteenth, but not more than 16 MiB, two memtables, and
-	// the rest Pebble's block cache.
+	// object cache, a quarter, but not more than 16 MiB, two memtables, and the
+	// rest Pebble's block cache.
 	// Default: 256 MiB. At least 16 MiB.
 	MemoryBytes int64
 	// DiskReserveBytes is the free space of the file system below which writes

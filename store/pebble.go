@@ -21,7 +21,7 @@ const memtableBytesMax = 8 << 20
 func (s *Store) openPebble() error {
 	s.wal = newWALFS(s.fs, s.opts.Sync, s.fail)
 	memory := s.opts.MemoryBytes
-	memtable := min(memory/32, memtableBytesMax)
+	memtable := min(memory/8, memtableBytesMax)
 	blocks := pebble.NewCache(memory/2 - 2*memtable)
 	defer blocks.Unref()
 	opts := &pebble.Options{
