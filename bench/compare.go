@@ -20,6 +20,8 @@ type compareCommand struct {
 	Requests int     `help:"Requests in each run, in place of --seconds."`
 	Only     string  `help:"Only the rows whose name matches, such as '^GET P1$'." placeholder:"REGEXP"`
 	Strict   bool    `help:"Exit with status 1 when a row is under its floor."`
+	Cluster  bool    `help:"Three nodes against a Redis primary with two replicas, instead of one against one."`
+	Entries  int     `default:"3" help:"With --cluster: how many of the three nodes the load goes to."`
 }
 
 // Validate is called by kong.
@@ -34,7 +36,9 @@ func (c *compareCommand) Validate() error {
 		return fmt.Errorf("--requests is at most %d", requestsMax)
 	case c.Requests == 0 && !(c.Seconds > 0 && c.Seconds <= 3600):
 		return errors.New("--seconds is above 0 and at most 3600")
-	case len(c.chosen()) == 0:
+	case c.Cluster && (c.Requests > 0 || c.Entries < 1 || c.Entries > clusterNodes):
+		return fmt.Errorf("--cluster goes without --requests, and --entries is 1 to %d", clusterNodes)
+	case c.Cluster && len(c.chosenCluster()) == 0 || !c.Cluster && len(c.chosen()) == 0:
 		return fmt.Errorf("--only %s matches no row", c.Only)
 	}
 	return nil
@@ -43,6 +47,9 @@ func (c *compareCommand) Validate() error {
 // Run measures, prints the table and writes the reports. It blocks for about
 // rows x rounds x 2 x (seconds + 1). A row under its floor is an error only with --strict.
 func (c *compareCommand) Run(ctx context.Context) error {
+	if c.Cluster {
+		return c.runCluster(ctx)
+	}
 	facts := machine.Read(ctx) // before the cores are given up
 	cores, err := machine.UseCores(coresShared)
 	if err != nil {

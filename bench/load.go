@@ -27,6 +27,7 @@ type throughput struct {
 	PerSecond float64 `json:"per_second"`
 	P50MS     float64 `json:"p50_ms"` // latency of a command as its connection saw it
 	P99MS     float64 `json:"p99_ms"`
+	P999MS    float64 `json:"p999_ms,omitempty"` // of a cluster's rows, where it is that of a pipeline
 }
 
 // runLoad puts a row's load on the server at port, and blocks until that many requests are answered.

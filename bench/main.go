@@ -2,11 +2,13 @@
 // redis-server on the same machine. It starts and ends all the servers that it needs, and leaves
 // its reports in bench-report/. It knows nothing of Cartwheel's insides.
 //
-//	go run ./bench compare    # throughput, side by side with Redis
-//	go run ./bench memory     # ten million keys in 256 MB, and a kill -9
+//	go run ./bench compare            # throughput, side by side with Redis
+//	go run ./bench compare --cluster  # the same of three nodes and of a primary with two replicas
+//	go run ./bench faults             # nodes killed, stopped and cut off under load, and who noticed
+//	go run ./bench memory             # ten million keys in 256 MB, and a kill -9
 //
-// The exit status is 0, or 1 when a floor was broken (for compare: with --strict), or 2 when
-// it could not be measured; `go run` itself makes every failure a 1.
+// The exit status is 0, or 1 when a floor was broken (for compare: with --strict) or a promise, or 2
+// when it could not be measured; `go run` itself makes every failure a 1.
 package main
 
 import (
@@ -23,8 +25,8 @@ import (
 )
 
 const (
-	exitUnderFloor = 1
-	exitFailed     = 2
+	exitFoundWanting = 1
+	exitFailed       = 2
 )
 
 // errFloor is wrapped by the error of a measurement that succeeded and was found wanting.
@@ -32,6 +34,7 @@ var errFloor = errors.New("floor broken")
 
 type commandLine struct {
 	Compare compareCommand `cmd:"" help:"Throughput against redis-server, in paired runs of redis-benchmark."`
+	Faults  faultsCommand  `cmd:"" help:"Faults done to a cluster under load, and a check of what its clients saw."`
 	Memory  memoryCommand  `cmd:"" help:"Memory with many keys, and the time to be back after kill -9."`
 }
 
@@ -46,14 +49,14 @@ func run() (status int) {
 		}
 	}()
 	var line commandLine
-	parsed := kong.Parse(&line, kong.Name("bench"), kong.Description("Measures Cartwheel."))
+	parsed := kong.Parse(&line, kong.Name("bench"), kong.Description("Measures Cartwheel."), kong.Vars(faultsVars()))
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	err := parsed.Run()
 	switch {
 	case err == nil:
 		return 0
-	case errors.Is(err, errFloor):
-		status = exitUnderFloor
+	case errors.Is(err, errFloor) || errors.Is(err, errPromise):
+		status = exitFoundWanting
 	default:
 		status = exitFailed
 	}

@@ -101,8 +101,14 @@ func (p *pair) run(ctx context.Context, server *proc.Server, r row, requests int
 
 // rest blocks until both servers have used next to no processor time for the window, or for restMax.
 func (p *pair) rest(ctx context.Context, window time.Duration) error {
+	return restUntil(ctx, window, restCPUShare, p.cpu)
+}
+
+// restUntil blocks until the processor time that cpu tells has grown by no more than that share of the
+// window within it, or for restMax.
+func restUntil(ctx context.Context, window time.Duration, share float64, cpu func() (time.Duration, error)) error {
 	for began := time.Now(); time.Since(began) < restMax; {
-		before, err := p.cpu()
+		before, err := cpu()
 		if err != nil {
 			return err
 		}
@@ -111,11 +117,11 @@ func (p *pair) rest(ctx context.Context, window time.Duration) error {
 			return context.Cause(ctx)
 		case <-time.After(window):
 		}
-		after, err := p.cpu()
+		after, err := cpu()
 		if err != nil {
 			return err
 		}
-		if float64(after-before) <= restCPUShare*float64(window) {
+		if float64(after-before) <= share*float64(window) {
 			return nil
 		}
 	}

@@ -18,6 +18,7 @@ const coresShared = 2
 // compareReport is all that a comparison leaves behind, as compare.json has it.
 type compareReport struct {
 	Command        string        `json:"command"`
+	Cluster        bool          `json:"cluster,omitempty"` // three nodes, against a Redis primary with two replicas
 	Began          time.Time     `json:"began"`
 	Machine        machine.Facts `json:"machine"`
 	CoresShared    int           `json:"cores_shared"` // by the servers and the load together

@@ -1,14 +1,59 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
 
+	"github.com/rs/zerolog"
+
+	"cartwheel/cluster/member"
 	"cartwheel/cluster/quorum"
+	"cartwheel/cluster/repair"
 	"cartwheel/cluster/ring"
+	"cartwheel/cluster/wire"
 	"cartwheel/store"
 	"cartwheel/store/version"
 )
+
+// Options configures a node. The zero value of a field means its default.
+type Options struct {
+	Store store.Options
+	// SyncOne makes one replica of a put durable before it is acknowledged, the
+	// coordinator's (--sync one); Store.Sync is then SyncEverysec.
+	SyncOne bool
+
+	// PeerListen is the address that other nodes connect to. Default: none, the
+	// node stays alone.
+	PeerListen string
+	// Self is what this node tells the others of itself; its ID and State do not
+	// count. Peer may be "": the address that it listens on.
+	Self ring.Member
+	// Join are addresses of nodes of the cluster that a new node joins. Default:
+	// it creates one.
+	Join []string
+	// Replicas is N for a new cluster. Default: 3.
+	Replicas int
+	// Secret is the cluster's. Default: none.
+	Secret []byte
+	// Network is how nodes reach each other. Default: TCP.
+	Network Network
+	// Gossip says that nodes find out by memberlist, too, who is up, and of new
+	// addresses. It needs a Network of the operating system.
+	Gossip bool
+	// Repair are bounds of the work in the background.
+	Repair repair.Options
+}
+
+// A Network is how nodes reach each other.
+type Network interface {
+	Listen(address string) (net.Listener, error)
+	Dial(ctx context.Context, address string) (net.Conn, error)
+}
 
 // A Coordinator runs reads and writes at the owners of their keys. It is safe
 // for concurrent use.
@@ -16,28 +61,146 @@ import (
 // Reads and updates return a sequence: what they saw or changed may be
 // acknowledged once Commit has returned for it. That lets all of a pipeline, and
 // all pipelines that came in at once, share one commit.
+//
+// Locks are taken in this order: an operation's mu, then installing, then the
+// store's and the links'.
 type Coordinator struct {
-	store *store.Store
-	ring  *ring.Ring
+	opts    Options
+	log     zerolog.Logger
+	store   *store.Store
+	started time.Time
+	run     [8]byte // names this process
+
+	view       atomic.Pointer[view]
+	installing sync.RWMutex // held while the ring is replaced, and while it must not be
+	agreement  *member.Agreement
+	repair     *repair.Repair
+	lives      lives
+	members    members
+
+	operations sync.Pool // of *operation
+	young      young
+	executor   atomic.Pointer[quorum.Executor]
+	durable    atomic.Uint64 // with SyncOne: what is on the disk
+	hinted     atomic.Uint64 // the sequence of the last hint that nobody waits for
+	stats      stats
+
+	changed  atomic.Uint64 // counts what the topology depends on
+	topology atomic.Pointer[seenTopology]
+
+	listener net.Listener
+	running  sync.WaitGroup
+	serving  context.Context // done when the node stops
+	cancel   context.CancelFunc
+	stop     chan struct{}
 }
 
-// Open opens the local store and makes it the only node of a ring.
+type stats struct {
+	readRepairs, restamps, hints atomic.Uint64
+}
+
+// Open opens the local store as the only node of a ring, which no other can
+// join.
 func Open(opts store.Options) (*Coordinator, error) {
-	// Every owner has seen what this one has: whatever is dead may go at once.
-	opts.Watermark = func(ring.Partition) version.HLC { return ^version.HLC(0) }
-	s, err := store.Open(opts)
+	return Start(context.Background(), Options{Store: opts, Replicas: 1})
+}
+
+// Start opens the local store and makes it a node of its ring: the one that it
+// was part of, the one that Join names, or a new one. It blocks until the node
+// knows its ring, or ctx is done.
+func Start(ctx context.Context, opts Options) (_ *Coordinator, err error) {
+	if opts.Replicas == 0 {
+		opts.Replicas = 3
+	}
+	if opts.Network == nil {
+		opts.Network = tcp{}
+	}
+	c := &Coordinator{opts: opts, log: opts.Store.Log, started: time.Now(), run: newRun(), stop: make(chan struct{})}
+	c.serving, c.cancel = context.WithCancel(context.Background())
+	c.view.Store(&view{alone: true})
+	opts.Store.Watermark = c.watermark
+	if c.store, err = store.Open(opts.Store); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.Close())
+		}
+	}()
+	if err := c.loadLives(); err != nil {
+		return nil, err
+	}
+	c.lives.saw(version.Clock{{Incarnation: c.store.Incarnation(), HLC: 0}})
+	c.members.byID = make(map[ring.NodeID]*peer)
+	c.agreement, err = member.New(member.Options{
+		Self: c.store.NodeID(), Storage: records{c.store}, Messenger: messenger{c}, OnDocument: c.onDocument, Log: c.log,
+	})
 	if err != nil {
 		return nil, err
 	}
-	r, err := ring.One(s.NodeID(), s.Partitions())
-	if err != nil {
-		return nil, errors.Join(err, s.Close())
+	if err := c.listen(); err != nil {
+		return nil, err
 	}
-	return &Coordinator{store: s, ring: r}, nil
+	if err := c.enter(ctx); err != nil {
+		return nil, err
+	}
+	if opts.PeerListen != "" {
+		c.startBackground()
+	}
+	return c, nil
 }
 
-// Close commits and syncs everything. No other call may be under way or follow.
-func (c *Coordinator) Close() error { return c.store.Close() }
+// watermark is the HLC below which a partition's dead objects may be purged. Alone,
+// every owner has seen what this one has; otherwise nobody knows yet.
+func (c *Coordinator) watermark(ring.Partition) version.HLC {
+	if c.view.Load().alone {
+		return ^version.HLC(0)
+	}
+	return 0
+}
+
+func (c *Coordinator) startBackground() {
+	o := c.opts.Repair
+	o.Store, o.Peers, o.Filled, o.Log = c.store, peers{c}, c.filled, c.log
+	c.repair = repair.New(o)
+	c.repair.Start()
+	c.running.Go(c.runHurry)
+	c.running.Go(c.runPings)
+}
+
+// Close ends all work, commits and syncs everything. No other call may be under
+// way or follow.
+func (c *Coordinator) Close() error {
+	c.cancel()
+	close(c.stop)
+	if c.listener != nil {
+		_ = c.listener.Close()
+	}
+	if c.agreement != nil {
+		c.agreement.Close()
+	}
+	if c.repair != nil {
+		c.repair.Stop()
+	}
+	c.members.close()
+	c.running.Wait()
+	if c.lives.seen.Load() != nil {
+		c.saveLives()
+	}
+	return c.store.Close()
+}
+
+func (c *Coordinator) uptime() time.Duration { return time.Since(c.started) }
+
+// Serve has an executor run the commands that other nodes forward.
+func (c *Coordinator) Serve(x quorum.Executor) { c.executor.Store(&x) }
+
+// settle lets the executor respond to what has ended.
+func (c *Coordinator) settle() {
+	if x := c.executor.Load(); x != nil {
+		(*x).Settle()
+	}
+}
 
 // NodeID returns who this node is.
 func (c *Coordinator) NodeID() ring.NodeID { return c.store.NodeID() }
@@ -48,41 +211,6 @@ func (c *Coordinator) NowMS() int64 { return c.store.NowMS() }
 // Prefetch says which keys are likely to be asked for next, at most
 // store.PrefetchMax of them.
 func (c *Coordinator) Prefetch(db uint8, keys [][]byte) { c.store.Prefetch(db, keys) }
-
-// Read sets o to the object of a key as R owners have it; without siblings
-// where the key is absent. The payloads must not be written to, and stay valid.
-func (c *Coordinator) Read(db uint8, key []byte, need quorum.Need, o *version.Object) (seq uint64, err error) {
-	if need != (quorum.Need{}) {
-		if _, err := need.Reads(1); err != nil {
-			return 0, wireError(err)
-		}
-	}
-	seq, err = c.store.Get(db, key, o)
-	return seq, wireError(err)
-}
-
-// Update changes the object of a key at its owners. o is memory to work in and
-// is left as the change made it.
-func (c *Coordinator) Update(db uint8, key []byte, need quorum.Need, nowMS int64, o *version.Object, change version.Change) (seq uint64, err error) {
-	if need != (quorum.Need{}) {
-		if _, err := need.Writes(1); err != nil {
-			return 0, wireError(err)
-		}
-	}
-	seq, err = c.store.Update(db, key, nowMS, o, change)
-	return seq, wireError(err)
-}
-
-// UpdateTogether changes the objects of several different keys of one slot, all
-// or none of them. apply says which it changed.
-func (c *Coordinator) UpdateTogether(db uint8, keys [][]byte, nowMS int64, apply func(objects []version.Object, changed []bool)) (seq uint64, err error) {
-	storeKeys := make([]store.Key, len(keys))
-	for i, key := range keys {
-		storeKeys[i] = store.NewKey(db, key)
-	}
-	seq, err = c.store.UpdateMany(storeKeys, nowMS, make([]version.Object, len(keys)), apply)
-	return seq, wireError(err)
-}
 
 // Dot returns the identity of a new write: above floor, and above every one
 // that this node has given before.
@@ -98,43 +226,121 @@ func (c *Coordinator) Dot(nowMS int64, floor version.HLC) (version.Dot, error) {
 // names no incarnation that never was, and nothing from the future.
 func (c *Coordinator) Knows(clock version.Clock, nowMS int64) bool {
 	for _, entry := range clock {
-		if !c.store.HadIncarnation(entry.Incarnation) {
+		if c.store.HadIncarnation(entry.Incarnation) {
+			continue
+		}
+		if _, known := c.lives.of(entry.Incarnation); !known {
 			return false
 		}
 	}
-	return clock.MaxHLC() <= c.store.LastHLC()
+	highest := clock.MaxHLC()
+	if highest <= c.store.LastHLC() {
+		return true
+	}
+	return !c.view.Load().alone && c.store.Observe(highest) == nil
 }
 
 // Commit returns when everything up to a sequence is as durable as the sync
 // mode says. On an error it is not known what of it will be there.
-func (c *Coordinator) Commit(seq uint64) error { return wireError(c.store.Commit(seq)) }
+func (c *Coordinator) Commit(seq uint64) error {
+	if !c.opts.SyncOne {
+		return wireError(c.store.Commit(seq))
+	}
+	if c.durable.Load() >= seq {
+		return nil
+	}
+	if err := c.store.Commit(seq); err != nil {
+		return wireError(err)
+	}
+	committed := c.store.Committed()
+	if err := c.store.Sync(); err != nil {
+		return wireError(err)
+	}
+	for {
+		was := c.durable.Load()
+		if was >= committed || c.durable.CompareAndSwap(was, committed) {
+			return nil
+		}
+	}
+}
 
 // Committed returns the last sequence whose commit is done.
-func (c *Coordinator) Committed() uint64 { return c.store.Committed() }
+func (c *Coordinator) Committed() uint64 {
+	if c.opts.SyncOne {
+		return c.durable.Load()
+	}
+	return c.store.Committed()
+}
 
 // Sync returns when all that was changed before is on the disk.
 func (c *Coordinator) Sync() error { return wireError(c.store.Sync()) }
 
-// Flush makes everything in some databases go, and commits that.
-func (c *Coordinator) Flush(dbs []uint8) error {
-	mark, err := c.store.NextHLC(c.store.NowMS(), 0)
-	if err != nil {
-		return wireError(err)
+// UpdateTogether changes the objects of several different keys of one slot, of
+// which this node is an owner, all or none of them. apply says which it changed.
+// It blocks until the owners have the changes.
+func (c *Coordinator) UpdateTogether(db uint8, keys [][]byte, need quorum.Need, nowMS int64, apply func(objects []version.Object, changed []bool)) (seq uint64, err error) {
+	storeKeys := make([]store.Key, len(keys))
+	for i, key := range keys {
+		storeKeys[i] = store.NewKey(db, key)
 	}
-	return wireError(c.store.Flush(dbs, mark))
-}
-
-// Explain returns where a key lives, and calls visit with what each of its
-// owners holds.
-func (c *Coordinator) Explain(db uint8, key []byte, visit func(node ring.NodeID, alive bool, o *version.Object, err error)) (seq, epoch uint64, p ring.Partition) {
-	p = c.ring.PartitionOf(ring.SlotOf(key))
-	for _, owner := range c.ring.Owners(p) {
+	if c.view.Load().alone {
+		seq, err = c.store.UpdateMany(storeKeys, nowMS, make([]version.Object, len(keys)), apply)
+		return seq, wireError(err)
+	}
+	for _, key := range keys { // so that this node has what a quorum has
 		var o version.Object
-		read, err := c.store.Get(db, key, &o)
-		seq = max(seq, read)
-		visit(owner, true, &o, wireError(err))
+		if _, _, err := c.Read(db, key, need, &o, nil); err != nil {
+			return 0, err
+		}
 	}
-	return seq, c.ring.Epoch(), p
+	objects := make([]version.Object, len(keys))
+	var changes []bool
+	var ops []*operation
+	var waiters []*waiter
+	var notify []func()
+	err = func() error {
+		c.installing.RLock()
+		defer c.installing.RUnlock()
+		v := c.view.Load()
+		for _, key := range keys {
+			w := newWaiter()
+			op := c.newOperation(kindWrite, db, key, need, w)
+			op.begin(v, v.partition(key))
+			if err := op.canWrite(); err != nil {
+				return err
+			}
+			ops, waiters = append(ops, op), append(waiters, w)
+		}
+		seq, err = c.store.UpdateMany(storeKeys, nowMS, objects, func(objects []version.Object, changed []bool) {
+			apply(objects, changed)
+			changes = changed
+		})
+		return err
+	}()
+	if err != nil {
+		return 0, wireError(err)
+	}
+	for i, op := range ops {
+		op.mu.Lock()
+		if !changes[i] {
+			op.ended, op.told = true, true
+			waiters[i].ended <- struct{}{}
+			op.unref()
+			continue
+		}
+		op.seq, op.plain = seq, true
+		op.encode(&objects[i])
+		notify = append(notify, op.sendAll())
+		op.started(notify[len(notify)-1])
+	}
+	for _, w := range waiters {
+		also, failed := w.wait(c)
+		seq, err = max(seq, also), errors.Join(err, failed)
+	}
+	if err != nil {
+		return 0, wireError(err)
+	}
+	return seq, nil
 }
 
 // A WireError is an error with the code that clients go by.
@@ -150,19 +356,24 @@ func (e *WireError) Unwrap() error { return e.err }
 // wireError is the one place where errors get the words that clients see
 // (design section 4).
 func wireError(err error) error {
+	var already *WireError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &already):
+		return already
 	case errors.Is(err, store.ErrDiskFull):
 		return &WireError{"MISCONF", "The disk is full: writes are refused, reads go on. " + err.Error(), err}
 	case errors.Is(err, store.ErrStopped):
 		return &WireError{"MISCONF", "Writes are stopped until a restart, reads go on. " + err.Error(), err}
-	case errors.Is(err, store.ErrCommit):
+	case errors.Is(err, store.ErrCommit), errors.Is(err, errUnknown):
 		return &WireError{"TIMEOUT", "The outcome is unknown: " + err.Error(), err}
 	case errors.Is(err, store.ErrCorrupt):
 		return &WireError{"ERR", "The stored value is corrupt and no other replica has it", err}
-	case errors.Is(err, quorum.ErrNoReplicas):
+	case errors.Is(err, quorum.ErrNoReplicas), errors.Is(err, errNotOwner), errors.Is(err, errDown), errors.Is(err, errRings), errors.Is(err, wire.ErrDown):
 		return &WireError{"NOREPLICAS", "Not enough replicas can answer", err}
+	case errors.Is(err, wire.ErrOverloaded):
+		return &WireError{"OVERLOADED", "Too much is under way already, nothing was done", err}
 	}
 	return &WireError{"ERR", err.Error(), err}
 }

@@ -30,16 +30,16 @@ func open(t *testing.T, opts store.Options) *Coordinator {
 	return c
 }
 
-// A put overwrites a key with a value, or with a tombstone where there is none.
-type put struct {
+// An overwrite overwrites a key with a value, or with a tombstone where there is none.
+type overwrite struct {
 	c          *Coordinator
 	value      []byte
 	expireAtMS int64
 }
 
-func (put) Blind() bool { return false }
+func (overwrite) Blind() bool { return false }
 
-func (p put) Apply(o *version.Object) bool {
+func (p overwrite) Apply(o *version.Object) bool {
 	dot, err := p.c.Dot(p.c.NowMS(), o.MaxHLC())
 	if err != nil {
 		return false
@@ -52,10 +52,10 @@ func (p put) Apply(o *version.Object) bool {
 	return true
 }
 
-func update(c *Coordinator, db uint8, key string, need quorum.Need, p put) error {
+func update(c *Coordinator, db uint8, key string, need quorum.Need, p overwrite) error {
 	p.c = c
 	var o version.Object
-	seq, err := c.Update(db, []byte(key), need, c.NowMS(), &o, p)
+	seq, _, err := c.Update(db, []byte(key), need, c.NowMS(), &o, p, nil)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func update(c *Coordinator, db uint8, key string, need quorum.Need, p put) error
 
 func mustSet(t *testing.T, c *Coordinator, db uint8, key, value string) {
 	t.Helper()
-	if err := update(c, db, key, quorum.Need{}, put{value: []byte(value)}); err != nil {
+	if err := update(c, db, key, quorum.Need{}, overwrite{value: []byte(value)}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -72,7 +72,7 @@ func mustSet(t *testing.T, c *Coordinator, db uint8, key, value string) {
 func wantValue(t *testing.T, c *Coordinator, db uint8, key, want string) {
 	t.Helper()
 	var o version.Object
-	if _, err := c.Read(db, []byte(key), quorum.Need{}, &o); err != nil {
+	if _, _, err := c.Read(db, []byte(key), quorum.Need{}, &o, nil); err != nil {
 		t.Errorf("%q: %v", key, err)
 		return
 	}
@@ -125,10 +125,10 @@ func TestAFailedCommitIsAnUnknownOutcomeAndThenARefusal(t *testing.T) {
 	c := open(t, opts)
 	mustSet(t, c, 0, "k", "v") // takes the clock's lease too
 	failing.Store(true)
-	if err := update(c, 0, "k", quorum.Need{}, put{value: []byte("lost?")}); code(err) != "TIMEOUT" {
+	if err := update(c, 0, "k", quorum.Need{}, overwrite{value: []byte("lost?")}); code(err) != "TIMEOUT" {
 		t.Errorf("the write that met the fault: %v", err)
 	}
-	if err := update(c, 0, "k2", quorum.Need{}, put{value: []byte("v")}); code(err) != "MISCONF" {
+	if err := update(c, 0, "k2", quorum.Need{}, overwrite{value: []byte("v")}); code(err) != "MISCONF" {
 		t.Errorf("a write after it: %v", err)
 	}
 	if err := c.Flush([]uint8{0}); code(err) != "MISCONF" {
@@ -144,16 +144,16 @@ func TestMoreReplicasThanOwnersAreNotThereAndNothingIsDone(t *testing.T) {
 	c := open(t, memOptions(vfs.NewMem()))
 	mustSet(t, c, 0, "k", "v")
 	for _, need := range []quorum.Need{{W: 2}, {W: 2, Strict: true}, {R: 1, W: 3}} {
-		if err := update(c, 0, "k", need, put{value: []byte("new")}); code(err) != "NOREPLICAS" {
+		if err := update(c, 0, "k", need, overwrite{value: []byte("new")}); code(err) != "NOREPLICAS" {
 			t.Errorf("%+v: %v", need, err)
 		}
 	}
 	wantValue(t, c, 0, "k", "v")
 	var o version.Object
-	if _, err := c.Read(0, []byte("k"), quorum.Need{R: 2}, &o); code(err) != "NOREPLICAS" {
+	if _, _, err := c.Read(0, []byte("k"), quorum.Need{R: 2}, &o, nil); code(err) != "NOREPLICAS" {
 		t.Errorf("a read of two: %v", err)
 	}
-	if err := update(c, 0, "k", quorum.Need{R: 5, W: 1, Strict: true}, put{value: []byte("new")}); err != nil {
+	if err := update(c, 0, "k", quorum.Need{R: 5, W: 1, Strict: true}, overwrite{value: []byte("new")}); err != nil {
 		t.Errorf("a write that one owner suffices for: %v", err)
 	}
 	wantValue(t, c, 0, "k", "new")
@@ -207,9 +207,9 @@ func TestUpdateTogetherChangesAllOrNone(t *testing.T) {
 	keys := [][]byte{[]byte("{t}a"), []byte("{t}b"), []byte("{t}c")}
 	together := func(change bool) {
 		t.Helper()
-		seq, err := c.UpdateTogether(0, keys, c.NowMS(), func(objects []version.Object, changed []bool) {
+		seq, err := c.UpdateTogether(0, keys, quorum.Need{}, c.NowMS(), func(objects []version.Object, changed []bool) {
 			for i := range objects {
-				changed[i] = change && put{c: c, value: keys[i]}.Apply(&objects[i])
+				changed[i] = change && overwrite{c: c, value: keys[i]}.Apply(&objects[i])
 			}
 		})
 		if err != nil {

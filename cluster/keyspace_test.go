@@ -69,11 +69,11 @@ func TestWhatIsDeadIsNotDrawn(t *testing.T) {
 	opts.Now = func() time.Time { return now }
 	c := open(t, opts)
 	mustSet(t, c, 0, "deleted", "v")
-	if err := update(c, 0, "deleted", quorum.Need{}, put{}); err != nil {
+	if err := update(c, 0, "deleted", quorum.Need{}, overwrite{}); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 100 { // counted until they are swept
-		if err := update(c, 0, fmt.Sprint("expired", i), quorum.Need{}, put{value: []byte("v"), expireAtMS: now.UnixMilli() + 1}); err != nil {
+		if err := update(c, 0, fmt.Sprint("expired", i), quorum.Need{}, overwrite{value: []byte("v"), expireAtMS: now.UnixMilli() + 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -105,7 +105,7 @@ func TestSizeCountsKeysAndTheirTimeToLive(t *testing.T) {
 	want(0, 0, 0)
 	mustSet(t, c, 3, "stays", "v")
 	for i, ms := range []int64{1000, 3000} {
-		if err := update(c, 3, fmt.Sprint(i), quorum.Need{}, put{value: []byte("v"), expireAtMS: now.UnixMilli() + ms}); err != nil {
+		if err := update(c, 3, fmt.Sprint(i), quorum.Need{}, overwrite{value: []byte("v"), expireAtMS: now.UnixMilli() + ms}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -122,13 +122,13 @@ func TestSizeIsNeverBelowZero(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := update(c, 0, "k", quorum.Need{}, put{value: []byte("v"), expireAtMS: c.NowMS() + 1_000_000}); err != nil {
+	if err := update(c, 0, "k", quorum.Need{}, overwrite{value: []byte("v"), expireAtMS: c.NowMS() + 1_000_000}); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.store.Flush([]uint8{0}, mark.HLC); err != nil {
 		t.Fatal(err)
 	}
-	if err := update(c, 0, "k", quorum.Need{}, put{}); err != nil {
+	if err := update(c, 0, "k", quorum.Need{}, overwrite{}); err != nil {
 		t.Fatal(err)
 	}
 	if keys, expires, meanTTLMS, _ := c.Size(0); keys != 0 || expires != 0 || meanTTLMS != 0 {

@@ -26,13 +26,7 @@ var serverHandlers = map[string]handler{
 	"memory|usage": {begin: beginMemoryUsage, read: memoryUsage},
 	"memory|help":  help(memoryHelp),
 	"info":         {slow: info},
-	"cluster":      {local: noCluster},
-	"readonly":     {local: noCluster},
-	"readwrite":    {local: noCluster},
-	"asking":       {local: noCluster},
 }
-
-func noCluster(c *call) { c.w.Error("ERR This instance has cluster support disabled") }
 
 func timeOfDay(c *call) {
 	now := time.Now()
@@ -44,18 +38,28 @@ func timeOfDay(c *call) {
 // dbSize waits until the counts are right: after an unclean stop that takes a
 // scan.
 func dbSize(c *call) {
-	_, _, _, ready := c.srv.keys.Size(c.s.db)
+	_, ready := c.size()
 	select {
 	case <-ready:
 	case <-c.s.ctx.Done():
 		c.w.Error(errEnding.Error())
 		return
 	}
-	keys, _, _, _ := c.srv.keys.Size(c.s.db)
+	keys, _ := c.size()
 	c.w.Int(keys)
 }
 
-func flushDB(c *call) { c.flush([]uint8{c.s.db}) }
+// size counts the keys that this port shows; at the cluster port, clients add
+// the nodes up.
+func (c *call) size() (keys int64, ready <-chan struct{}) {
+	if c.s.atClusterPort() {
+		return c.srv.keys.SizeOwned(c.db)
+	}
+	keys, _, _, ready = c.srv.keys.Size(c.db)
+	return keys, ready
+}
+
+func flushDB(c *call) { c.flush([]uint8{c.db}) }
 
 func flushAll(c *call) {
 	all := make([]uint8, databases)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"math"
+	"strings"
 
 	"cartwheel/server/redisvalue"
 )
@@ -53,6 +54,8 @@ func (c *call) database(arg []byte) (db uint8, ok bool) {
 		c.w.Error("ERR value is out of range, value must between -2147483648 and 2147483647")
 	case n < 0 || n >= databases:
 		c.w.Error(errDBIndex)
+	case n > 0 && c.s.atClusterPort():
+		c.w.Error("ERR " + strings.ToUpper(c.cmd.Name) + " is not allowed in cluster mode")
 	default:
 		return uint8(n), true
 	}

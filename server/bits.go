@@ -153,7 +153,7 @@ func bitop(c *call) {
 	}
 	var result []byte // one source at a time: together they may be too much
 	for i, key := range sources {
-		v, err := c.readKey(c.s.db, key)
+		v, err := c.readKey(c.db, key)
 		if err == nil {
 			err = c.ending()
 		}
@@ -167,13 +167,12 @@ func bitop(c *call) {
 			result = redisvalue.BitOp(op, result, v.value())
 		}
 	}
-	err := c.update(c.s.db, c.args[2], func(_ *call, v *view) {
-		if len(result) == 0 {
-			v.remove()
-			return
-		}
-		v.set(result, 0)
-	}, true)
+	var err error
+	if len(result) == 0 {
+		err = c.removeInner(c.db, c.args[2])
+	} else {
+		_, err = c.setInner(c.db, c.args[2], result, 0, false)
+	}
 	if err != nil {
 		c.w.Error(wireText(err))
 		return

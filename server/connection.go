@@ -95,10 +95,18 @@ func hello(c *call) {
 	c.w.Int(int64(c.protocol()))
 	c.w.BulkString("id")
 	c.w.Int(int64(c.s.id))
-	c.pair("mode", "standalone")
+	c.pair("mode", c.s.mode())
 	c.pair("role", "master")
 	c.w.BulkString("modules")
 	c.w.Array(0)
+}
+
+// mode is what kind of Redis the client is to take this server for.
+func (s *session) mode() string {
+	if s.atClusterPort() {
+		return "cluster"
+	}
+	return "standalone"
 }
 
 func (c *call) pair(name, value string) {

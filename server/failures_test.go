@@ -36,18 +36,18 @@ func (f *faulty) Commit(seq uint64) error {
 // poison is a key that panics.
 const poison = "poison"
 
-func (f *faulty) Read(db uint8, key []byte, need quorum.Need, o *version.Object) (uint64, error) {
+func (f *faulty) Read(db uint8, key []byte, need quorum.Need, o *version.Object, done server.Done) (uint64, bool, error) {
 	if string(key) == poison {
 		panic("read poison")
 	}
-	return f.Keyspace.Read(db, key, need, o)
+	return f.Keyspace.Read(db, key, need, o, done)
 }
 
-func (f *faulty) Update(db uint8, key []byte, need quorum.Need, nowMS int64, o *version.Object, change version.Change) (uint64, error) {
+func (f *faulty) Update(db uint8, key []byte, need quorum.Need, nowMS int64, o *version.Object, change version.Change, done server.Done) (uint64, bool, error) {
 	if string(key) == poison {
 		panic("update poison")
 	}
-	return f.Keyspace.Update(db, key, need, nowMS, o, change)
+	return f.Keyspace.Update(db, key, need, nowMS, o, change, done)
 }
 
 // Dot is called in the middle of a change, under the key's lock.

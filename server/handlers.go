@@ -39,7 +39,7 @@ func arityError(c *call) {
 func allHandlers() map[string]handler {
 	all := make(map[string]handler)
 	for _, family := range []map[string]handler{
-		connectionHandlers, clientHandlers, serverHandlers, configHandlers, commandHandlers,
+		connectionHandlers, clientHandlers, serverHandlers, clusterHandlers, configHandlers, commandHandlers,
 		introspectionHandlers, keyHandlers, expireHandlers, scanHandlers, stringHandlers,
 		numberHandlers, bitHandlers, dumpHandlers, versionHandlers,
 	} {

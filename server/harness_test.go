@@ -60,17 +60,22 @@ func start(t *testing.T, opts server.Options) *node {
 	if err := n.srv.Listen(t.Context(), "127.0.0.1:0"); err != nil {
 		t.Fatalf("listen: %v", err)
 	}
+	n.serve()
+	return n
+}
+
+// serve serves what listens until the test ends.
+func (n *node) serve() {
 	served := make(chan error, 1)
 	go func() { served <- n.srv.Serve() }()
 	n.stop = sync.OnceFunc(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := errors.Join(n.srv.Shutdown(ctx), <-served); err != nil && !errors.Is(err, net.ErrClosed) { // a test has
-			t.Errorf("stop: %v", err)
+			n.t.Errorf("stop: %v", err)
 		}
 	})
-	t.Cleanup(n.stop)
-	return n
+	n.t.Cleanup(n.stop)
 }
 
 // A client is one connection, which sees replies byte for byte.
@@ -82,7 +87,12 @@ type client struct {
 
 func (n *node) dial() *client {
 	n.t.Helper()
-	conn, err := net.Dial("tcp", n.srv.Addr().String())
+	return n.dialAt(n.srv.Addr().String())
+}
+
+func (n *node) dialAt(address string) *client {
+	n.t.Helper()
+	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		n.t.Fatalf("connect: %v", err)
 	}

@@ -27,12 +27,17 @@ var infoSections = []infoSection{
 	{"errorstats", "Errorstats", true, infoErrorStats},
 	{"latencystats", "Latencystats", false, infoLatencyStats},
 	{"cluster", "Cluster", true, infoCluster},
+	{"ring", "Ring", true, infoRing},
+	{"members", "Members", true, infoMembers},
 	{"keyspace", "Keyspace", true, infoKeyspace},
 	{"cartwheel", "Cartwheel", true, infoCartwheel},
 }
 
 // infoText is what INFO replies, as it grows.
-type infoText struct{ b strings.Builder }
+type infoText struct {
+	b       strings.Builder
+	cluster bool // it was asked for at the cluster port
+}
 
 func (t *infoText) section(title string) {
 	if t.b.Len() > 0 {
@@ -58,7 +63,7 @@ func (t *infoText) line(format string, args ...any) {
 // info runs beside the loop: the store's figures take locks.
 func info(c *call) {
 	wanted := chooseSections(c.args[1:])
-	var t infoText
+	t := infoText{cluster: c.s.atClusterPort()}
 	for i := range infoSections {
 		if wanted[i] {
 			t.section(infoSections[i].title)

@@ -12,13 +12,17 @@ import (
 
 func infoServer(s *Server, t *infoText) {
 	_, port := s.hostPort()
+	mode := "standalone"
+	if t.cluster {
+		mode, port = "cluster", strconv.Itoa(int(s.clusterAt.Port()))
+	}
 	now := time.Now()
 	t.fields(
 		"redis_version", RedisVersion,
 		"redis_git_sha1", "00000000",
 		"redis_git_dirty", 0,
 		"redis_build_id", "cartwheel-"+Version,
-		"redis_mode", "standalone",
+		"redis_mode", mode,
 		"os", runtime.GOOS+" "+runtime.GOARCH,
 		"arch_bits", strconv.IntSize,
 		"go_version", runtime.Version(),
@@ -151,7 +155,7 @@ func infoCPU(_ *Server, t *infoText) {
 	t.field("used_cpu_user", fmt.Sprintf("%.6f", user.Seconds()))
 }
 
-func infoCluster(_ *Server, t *infoText) { t.field("cluster_enabled", 0) }
+func infoCluster(_ *Server, t *infoText) { t.field("cluster_enabled", bit(t.cluster)) }
 
 func infoCartwheel(s *Server, t *infoText) {
 	t.field("cartwheel_version", Version)

@@ -8,8 +8,8 @@ import (
 )
 
 var keyHandlers = map[string]handler{
-	"del":             {write: del, each: true, blind: always, finish: replyCount},
-	"unlink":          {write: del, each: true, blind: always, finish: replyCount},
+	"del":             {write: del, each: true, blind: always, lone: loneKey, finish: replyCount},
+	"unlink":          {write: del, each: true, blind: always, lone: loneKey, finish: replyCount},
 	"exists":          {read: exists, each: true, finish: replyCount},
 	"touch":           {read: exists, each: true, finish: replyCount},
 	"type":            {read: typeOf},
@@ -46,11 +46,14 @@ func typeOf(c *call, v *view) {
 	}
 }
 
+// loneKey is the command for one of its keys.
+func loneKey(c *call, key int) [][]byte { return [][]byte{c.args[0], c.args[key]} }
+
 // readKey reads one key for a slow command. The view is the call's, and its
 // value stays valid.
 func (c *call) readKey(db uint8, key []byte) (view, error) {
 	var o version.Object
-	seq, err := c.srv.keys.Read(db, key, c.need, &o)
+	seq, _, err := c.srv.keys.Read(db, key, c.need, &o, nil)
 	if err != nil {
 		return view{}, err
 	}
@@ -65,7 +68,7 @@ func (c *call) readKey(db uint8, key []byte) (view, error) {
 func rename(c *call) {
 	onlyNew := c.cmd.Name == "renamenx"
 	from, to := c.args[1], c.args[2]
-	outcome, err := c.transfer(c.s.db, from, c.s.db, to, !onlyNew, true)
+	outcome, err := c.transfer(c.db, from, c.db, to, !onlyNew, true)
 	switch {
 	case err != nil:
 		c.w.Error(wireText(err))
@@ -86,11 +89,11 @@ func move(c *call) {
 	if !ok {
 		return
 	}
-	if db == c.s.db {
+	if db == c.db {
 		c.w.Error("ERR source and destination objects are the same")
 		return
 	}
-	c.transferReply(c.transfer(c.s.db, c.args[1], db, c.args[1], false, true))
+	c.transferReply(c.transfer(c.db, c.args[1], db, c.args[1], false, true))
 }
 
 func (c *call) transferReply(outcome transferOutcome, err error) {
@@ -106,7 +109,7 @@ func (c *call) transferReply(outcome transferOutcome, err error) {
 
 // copyKey is COPY source destination [DB n] [REPLACE].
 func copyKey(c *call) {
-	db, replace := c.s.db, false
+	db, replace := c.db, false
 	for i := 3; i < len(c.args); i++ {
 		switch {
 		case is(c.args[i], "replace"):
@@ -122,11 +125,11 @@ func copyKey(c *call) {
 			return
 		}
 	}
-	if db == c.s.db && string(c.args[1]) == string(c.args[2]) {
+	if db == c.db && string(c.args[1]) == string(c.args[2]) {
 		c.w.Error("ERR source and destination objects are the same")
 		return
 	}
-	c.transferReply(c.transfer(c.s.db, c.args[1], db, c.args[2], replace, false))
+	c.transferReply(c.transfer(c.db, c.args[1], db, c.args[2], replace, false))
 }
 
 type transferOutcome uint8
@@ -164,24 +167,17 @@ func (c *call) transfer(fromDB uint8, from []byte, toDB uint8, to []byte, replac
 			}
 			return transferTargetExists, nil
 		}
-		outcome := transferDone
-		err = c.update(toDB, to, func(_ *call, v *view) {
-			if v.exists() && !replace {
-				outcome = transferTargetExists
-				return
-			}
-			v.set(source.value(), source.expireAtMS())
-		}, replace)
-		if err != nil || outcome != transferDone || !moves {
-			return outcome, err
+		written, err := c.setInner(toDB, to, source.value(), source.expireAtMS(), !replace)
+		if err != nil {
+			return 0, err
 		}
-		unchanged := false
-		err = c.update(fromDB, from, func(_ *call, v *view) {
-			unchanged = v.o.Clock.Equal(source.o.Clock)
-			if unchanged {
-				v.remove()
-			}
-		}, false)
+		if !written {
+			return transferTargetExists, nil
+		}
+		if !moves {
+			return transferDone, nil
+		}
+		unchanged, err := c.removeIfInner(fromDB, from, source.o.Clock)
 		if err != nil || unchanged {
 			return transferDone, err
 		}

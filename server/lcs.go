@@ -30,10 +30,10 @@ func lcs(c *call) {
 		c.w.Error("ERR If you want both the length and indexes, please just use IDX.")
 		return
 	}
-	a, err := c.readKey(c.s.db, c.args[1])
+	a, err := c.readKey(c.db, c.args[1])
 	if err == nil {
 		var b view
-		if b, err = c.readKey(c.s.db, c.args[2]); err == nil {
+		if b, err = c.readKey(c.db, c.args[2]); err == nil {
 			c.lcsReply(a.value(), b.value(), onlyLen, idx, withLen, minLen)
 			return
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -23,19 +24,49 @@ func (s *Server) Listen(ctx context.Context, address string) (err error) {
 // Addr returns the address that clients connect to.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
+// ListenCluster opens the address that cluster-aware clients connect to. Call it
+// before Serve, or never.
+func (s *Server) ListenCluster(ctx context.Context, address string) error {
+	config := net.ListenConfig{KeepAlive: keepAlive}
+	listener, err := config.Listen(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	at := listener.Addr().(*net.TCPAddr).AddrPort()
+	s.clusterListener, s.clusterAt = listener, netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+	return nil
+}
+
+// ClusterAddr returns the address that cluster-aware clients connect to, or nil.
+func (s *Server) ClusterAddr() net.Addr {
+	if s.clusterListener == nil {
+		return nil
+	}
+	return s.clusterListener.Addr()
+}
+
 // Serve accepts connections until Shutdown. Call Listen before.
 func (s *Server) Serve() error {
 	s.serving.Add(1) // what it starts is waited for as well
 	defer s.serving.Done()
+	if s.clusterListener != nil {
+		s.serving.Go(func() { s.accept(s.clusterListener) })
+	}
+	s.accept(s.listener)
+	return nil
+}
+
+// accept admits what comes in at one port until Shutdown.
+func (s *Server) accept(listener net.Listener) {
 	pause := time.Duration(0)
 	for {
-		conn, err := s.listener.Accept()
+		conn, err := listener.Accept()
 		switch {
 		case err == nil:
 			pause = 0
 			s.admit(conn)
 		case s.ctx.Err() != nil, errors.Is(err, net.ErrClosed):
-			return nil
+			return
 		default:
 			// Most likely there are no more file descriptors.
 			if pause == 0 {
@@ -89,6 +120,9 @@ func isLoopback(addr net.Addr) bool {
 // their replies and closes all connections.
 func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.listener.Close()
+	if s.clusterListener != nil {
+		err = errors.Join(err, s.clusterListener.Close())
+	}
 	s.endPause()
 	s.cancel() // blocked commands give up, and there are no more sessions
 	sessions := s.clients.all()

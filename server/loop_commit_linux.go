@@ -12,6 +12,7 @@ func (l *loop) round() {
 		l.step(c)
 	}
 	clear(ready)
+	l.srv.keys.Kick()
 	committed := l.srv.keys.Committed()
 	for _, c := range l.dirty {
 		c.isDirty = false

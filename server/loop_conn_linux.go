@@ -39,7 +39,7 @@ func (l *loop) step(c *loopConn) {
 		return
 	}
 	l.markDirty(c)
-	if c.resting || c.closing || c.ended {
+	if c.resting || len(c.group) > 0 || c.closing || c.ended {
 		return
 	}
 	if c.waiting() > outBytesSoft {
@@ -148,6 +148,17 @@ func (l *loop) runSlow(c *loopConn) {
 	})
 }
 
+// regroup goes on with a connection of which a call has completed what it waited
+// for.
+func (l *loop) regroup(c *loopConn) {
+	if !c.advance() || c.closed {
+		return
+	}
+	c.due = c.seq
+	l.markDirty(c)
+	l.enqueue(c)
+}
+
 // waiting is the output that has yet to be sent.
 func (c *loopConn) waiting() int { return len(c.out.Buf) - c.sent }
 
@@ -206,7 +217,7 @@ func (l *loop) sentAll(c *loopConn) {
 		c.account(false)
 	}
 	switch {
-	case !c.resting && (c.closing || l.stopping):
+	case !c.resting && len(c.group) == 0 && (c.closing || l.stopping):
 		c.ended = true
 	case c.more:
 		c.more = false
@@ -251,7 +262,7 @@ func (l *loop) cutStalled() {
 		return
 	}
 	for _, c := range l.conns {
-		if c != nil && !c.resting && !c.pending && now.Milliseconds()-c.activeMS.Load() > idle*1000 {
+		if c != nil && !c.resting && !c.pending && len(c.group) == 0 && now.Milliseconds()-c.activeMS.Load() > idle*1000 {
 			l.close(c)
 		}
 	}

@@ -54,8 +54,10 @@ type loop struct {
 
 	sleeping atomic.Bool
 	mu       sync.Mutex
-	inbox    []func() // guarded by mu: what others want done
-	stopping bool     // no commands are taken any more
+	inbox    []func()    // guarded by mu: what others want done
+	advanced []*loopConn // guarded by mu: calls of them can be advanced
+	spareAdv []*loopConn // memory for advanced
+	stopping bool        // no commands are taken any more
 }
 
 const (
@@ -115,6 +117,7 @@ func (s *Server) toLoop(conn net.Conn) bool {
 	cut := func() { l.post(func() { l.cut(c) }) }
 	ok = s.add(conn, fd, l.shard, cut, func(sess *session) {
 		c.session = sess
+		sess.tell = func() { l.tell(c) }
 		sess.gone = func() bool { return hungUp(fd) }
 		l.post(func() { l.register(c) })
 	})
@@ -136,6 +139,16 @@ func hungUp(fd int) bool {
 func (l *loop) post(f func()) {
 	l.mu.Lock()
 	l.inbox = append(l.inbox, f)
+	l.mu.Unlock()
+	if l.sleeping.Load() {
+		_, _ = unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	}
+}
+
+// tell has the loop advance calls of a connection.
+func (l *loop) tell(c *loopConn) {
+	l.mu.Lock()
+	l.advanced = append(l.advanced, c)
 	l.mu.Unlock()
 	if l.sleeping.Load() {
 		_, _ = unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
@@ -187,7 +200,7 @@ func (l *loop) wait(events []unix.EpollEvent) int {
 	l.sleeping.Store(true)
 	defer l.sleeping.Store(false)
 	l.mu.Lock()
-	waiting := len(l.inbox)
+	waiting := len(l.inbox) + len(l.advanced)
 	l.mu.Unlock()
 	if waiting > 0 {
 		return 0
@@ -241,12 +254,17 @@ func (l *loop) enqueue(c *loopConn) {
 
 func (l *loop) readInbox() {
 	l.mu.Lock()
-	inbox := l.inbox
-	l.inbox = nil
+	inbox, advanced := l.inbox, l.advanced
+	l.inbox, l.advanced = nil, l.spareAdv[:0]
 	l.mu.Unlock()
 	for _, f := range inbox {
 		f()
 	}
+	for i, c := range advanced {
+		l.regroup(c)
+		advanced[i] = nil
+	}
+	l.spareAdv = advanced
 }
 
 // wakeLoops has the loops look at the settings.

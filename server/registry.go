@@ -34,7 +34,7 @@ func (s *Server) add(conn net.Conn, fd int, sh *shard, cut func(), attach func(*
 	sess.unblock = make(chan bool, 1)
 	sess.command.Store(-1)
 	sess.activeMS.Store(s.uptime().Milliseconds())
-	sess.call.s, sess.call.srv, sess.call.w = sess, s, &sess.out
+	sess.call = s.newCall(sess)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s.ctx.Err() != nil {

@@ -56,11 +56,11 @@ func (k *keyspace) Dot(nowMS int64, floor version.HLC) (version.Dot, error) {
 	return k.Coordinator.Dot(nowMS, floor)
 }
 
-func (k *keyspace) Update(db uint8, key []byte, need quorum.Need, nowMS int64, o *version.Object, change version.Change) (uint64, error) {
+func (k *keyspace) Update(db uint8, key []byte, need quorum.Need, nowMS int64, o *version.Object, change version.Change, done server.Done) (uint64, bool, error) {
 	if update := k.interfere().update; update != nil && update(key, o, change) {
-		return 0, nil
+		return 0, false, nil
 	}
-	return k.Coordinator.Update(db, key, need, nowMS, o, change)
+	return k.Coordinator.Update(db, key, need, nowMS, o, change, done)
 }
 
 func (k *keyspace) Scan(db uint8, from ring.Token, visit func(t ring.Token, key []byte, o *version.Object) bool) error {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"math/rand/v2"
 
 	"cartwheel/cluster/ring"
 	"cartwheel/server/redisvalue"
@@ -80,7 +81,7 @@ func (c *call) page(cursor uint64, o scanOptions) (next uint64, page [][]byte, e
 		return 0, nil, nil
 	}
 	seen, size, at, ending := int64(0), 0, cursor, false
-	err = c.srv.keys.Scan(c.s.db, ring.Token(cursor<<cursorShift), func(t ring.Token, key []byte, obj *version.Object) bool {
+	err = c.eachKey(ring.Token(cursor<<cursorShift), func(t ring.Token, key []byte, obj *version.Object) bool {
 		if t > last {
 			return false
 		}
@@ -140,7 +141,7 @@ func keys(c *call) {
 	var found [][]byte
 	size := 0
 	var refused error
-	err := c.srv.keys.Scan(c.s.db, first, func(t ring.Token, key []byte, obj *version.Object) bool {
+	err := c.eachKey(first, func(t ring.Token, key []byte, obj *version.Object) bool {
 		if t > last {
 			return false
 		}
@@ -169,8 +170,21 @@ func keys(c *call) {
 	}
 }
 
+// eachKey visits the keys that this port shows, in the order of their tokens;
+// at the cluster port, clients ask every node.
+func (c *call) eachKey(from ring.Token, visit func(t ring.Token, key []byte, o *version.Object) bool) error {
+	if c.s.atClusterPort() {
+		return c.srv.keys.ScanOwned(c.db, from, visit)
+	}
+	return c.srv.keys.Scan(c.db, from, visit)
+}
+
 func randomKey(c *call) {
-	key, err := c.srv.keys.RandomKey(c.s.db)
+	draw := c.srv.keys.RandomKey
+	if c.s.atClusterPort() {
+		draw = c.randomOwned
+	}
+	key, err := draw(c.db)
 	switch {
 	case err != nil:
 		c.w.Error(wireText(err))
@@ -179,4 +193,21 @@ func randomKey(c *call) {
 	default:
 		c.w.Bulk(key)
 	}
+}
+
+// randomOwned draws a key by the gap before it on this node's part of the ring.
+func (c *call) randomOwned(db uint8) (key []byte, err error) {
+	alive := func(_ ring.Token, k []byte, o *version.Object) bool {
+		if o == nil || o.Alive(c.nowMS) == nil {
+			return c.s.ctx.Err() == nil
+		}
+		key = bytes.Clone(k)
+		return false
+	}
+	for _, from := range []ring.Token{ring.Token(rand.Uint64()), 0} {
+		if err := c.srv.keys.ScanOwned(db, from, alive); err != nil || key != nil {
+			return key, err
+		}
+	}
+	return nil, c.ending()
 }

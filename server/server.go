@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,9 @@ type Options struct {
 	// MemoryBytes is the budget of the store; limits follow from it. Default:
 	// 256 MiB.
 	MemoryBytes int64
+	// ClusterAnnounce is the host:port by which clients reach the cluster port.
+	// Default: the address that it listens at.
+	ClusterAnnounce string
 	// Static are settings that CONFIG GET shows beside the server's own.
 	Static [][2]string
 	// ConfigFile is the file that CONFIG REWRITE writes to. Default: none.
@@ -56,6 +60,7 @@ type Server struct {
 	log      zerolog.Logger
 	table    *command.Commands
 	handlers []handler // by command ID
+	inner    map[string]inner
 	started  time.Time
 	runID    string
 	password atomic.Pointer[[sha256.Size]byte] // nil: none
@@ -66,15 +71,21 @@ type Server struct {
 	replyBytesMax         int
 	clientBytesMax        int64
 
-	clients registry
-	stats   stats
-	shards  []*shard // one a loop, the first for all else
-	slowlog slowlog
-	pause   pause
-	paused  atomic.Bool // there may be a pause
-	saves   saves
+	clients  registry
+	calls    sync.Pool // of *call that are not in use
+	executor executor
+	stats    stats
+	shards   []*shard // one a loop, the first for all else
+	slowlog  slowlog
+	pause    pause
+	paused   atomic.Bool // there may be a pause
+	saves    saves
 
-	listener net.Listener
+	listener        net.Listener
+	clusterListener net.Listener   // nil: there is no cluster port
+	clusterAt       netip.AddrPort // its address, or not valid
+	advertised      atomic.Pointer[advertised]
+
 	loops    []*loop
 	serving  sync.WaitGroup
 	ctx      context.Context
@@ -107,6 +118,8 @@ func New(opts Options) *Server {
 		s.password.Store(&sum)
 	}
 	s.handlers = newHandlers(s.table)
+	s.inner = newInner(s.table)
+	s.executor.srv = s
 	s.clients.byID = make(map[uint64]*session)
 	s.shards = []*shard{newShard(s.table)}
 	s.initLimits()

@@ -2,11 +2,13 @@ package server
 
 import (
 	"context"
+	"hash/maphash"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"cartwheel/cluster/quorum"
 	"cartwheel/resp"
 )
 
@@ -18,7 +20,18 @@ type session struct {
 	shard *shard
 	in    resp.Reader
 	out   resp.Writer
-	call  call
+	call  *call // the one to be run next, or the slow one that runs
+
+	// group are the calls, in the order of their commands, of which some are
+	// pending, as many as unended says. Their replies come when none is. Until
+	// then in is not read: their arguments lie there.
+	group   []*call
+	unended int
+
+	doneMu    sync.Mutex
+	done      []*call // guarded by doneMu: calls to be advanced
+	spareDone []*call // memory for done
+	tell      func()  // that there is something in done; called from anywhere
 
 	ahead   [][][]byte // commands taken out of in, to be run from aheadAt on
 	aheadAt int
@@ -30,6 +43,8 @@ type session struct {
 	heldFrom int
 
 	db       uint8
+	need     quorum.Need // as QUORUM has set it
+	cluster  bool        // connected to the cluster port
 	authed   bool
 	mute     bool  // CLIENT REPLY OFF
 	muteNext uint8 // CLIENT REPLY SKIP: of so many commands, itself included
@@ -77,6 +92,7 @@ const (
 	stoppedDrained stopped = iota // no whole command is left
 	stoppedFull                   // enough output waits to be sent
 	stoppedSlow                   // s.call may block and has not been run: run it, then consume again
+	stoppedGroup                  // calls are pending: consume again after the group has ended
 	stoppedClosing                // nothing more is to be read
 )
 
@@ -89,7 +105,7 @@ func (s *session) consume() (why stopped) {
 	from := len(s.out.Buf) // where the reply under way begins
 	defer func() {
 		if fault := recover(); fault != nil {
-			s.fault(fault)
+			s.fault(s.call, fault)
 			s.out.Buf = s.out.Buf[:from] // a handler may have replied before it changes anything
 			why = stoppedClosing
 		}
@@ -110,14 +126,26 @@ func (s *session) consume() (why stopped) {
 			break
 		}
 		from = len(s.out.Buf)
+		s.call.began = began
+		did := s.dispatch(args)
+		if did == dispatchLater {
+			s.aheadAt--
+			break
+		}
 		commands++
-		if !s.dispatch(args) {
+		if did == dispatchSlow {
 			why = stoppedSlow
 			break
 		}
-		ended := s.srv.uptime()
-		s.record(began, ended)
-		began = ended
+		began = s.srv.uptime()
+		if len(s.group) == 0 {
+			s.record(s.call, began)
+		} else if len(s.group) >= groupMax {
+			break
+		}
+	}
+	if len(s.group) > 0 {
+		why = stoppedGroup
 	}
 	if commands > 0 {
 		s.commands.Add(commands)
@@ -126,10 +154,91 @@ func (s *session) consume() (why stopped) {
 			s.command.Store(int32(s.call.cmd.ID))
 		}
 	}
-	if s.closing {
+	if s.closing && why != stoppedGroup {
 		return stoppedClosing
 	}
 	return why
+}
+
+// groupMax is how many calls of a session may be under way together.
+const groupMax = 128
+
+// join makes the call the last of the group.
+func (s *session) join(c *call) {
+	if c.isPending() {
+		s.unended++
+	}
+	if h := c.h; h.read != nil || h.write != nil {
+		c.hash = maphash.Bytes(hashSeed, c.args[c.cmd.FirstKey])
+	}
+	s.group = append(s.group, c)
+	s.call = s.srv.newCall(s)
+	s.call.nowMS = c.nowMS
+}
+
+var hashSeed = maphash.MakeSeed()
+
+// conflicts reports that c must not run before all of the group have ended: one
+// of them is about the same key. Two that only read may run together, and what
+// comes behind a write that has been applied here will see it.
+func (s *session) conflicts(c *call) bool {
+	reads := c.h.read != nil
+	direct := c.h.direct != nil && !c.h.each && c.h.direct(c)
+	hash := maphash.Bytes(hashSeed, c.args[c.cmd.FirstKey])
+	for _, before := range s.group {
+		switch {
+		case reads && before.h.read != nil:
+		case before.h.each || c.h.each:
+			return true
+		case before.hash == hash && !(before.solid && (reads || direct)):
+			return true
+		}
+	}
+	return false
+}
+
+// completed takes a call that can be advanced. It may be called from anywhere.
+func (s *session) completed(c *call) {
+	s.doneMu.Lock()
+	s.done = append(s.done, c)
+	first := len(s.done) == 1
+	s.doneMu.Unlock()
+	if first {
+		s.tell()
+	}
+}
+
+// advance takes on the calls that have completed what they waited for, and
+// reports whether the group has ended, and its replies are in out.
+func (s *session) advance() (ended bool) {
+	s.doneMu.Lock()
+	calls := s.done
+	s.done = s.spareDone[:0]
+	s.doneMu.Unlock()
+	for i, c := range calls {
+		if c.advance() {
+			s.unended--
+		}
+		calls[i] = nil
+	}
+	s.spareDone = calls
+	if s.unended > 0 || len(s.group) == 0 {
+		return false
+	}
+	now := s.srv.uptime()
+	for i, c := range s.group {
+		from := len(s.out.Buf)
+		s.out.Buf = append(s.out.Buf, c.own.Buf...)
+		s.record(c, now)
+		s.ran(from)
+		if !c.spoiled {
+			s.srv.free(c)
+		}
+		s.group[i] = nil
+	}
+	s.group = s.group[:0]
+	s.activeMS.Store(now.Milliseconds())
+	return true
 }
 
 // aheadMax is how many commands are taken out of the input before the first of
@@ -157,7 +266,7 @@ func (s *session) lookAhead() {
 	n := 0
 	for len(s.ahead) < aheadMax {
 		args, err := s.in.Next(lim)
-		if err != nil && len(s.ahead) == 0 { // else it will be there the next time
+		if err != nil && len(s.ahead) == 0 && len(s.group) == 0 { // else it will be there the next time
 			s.out.Error("ERR " + err.Error())
 			s.held++
 			s.srv.stats.protocolErrors.Add(1)
@@ -189,30 +298,14 @@ func (s *session) rest() {
 	s.in.Release()
 	clear(s.ahead[:cap(s.ahead)])
 	s.ahead, s.aheadAt = s.ahead[:0], 0
-	c := &s.call
-	c.args = nil
-	c.view = view{}
-	clear(c.object.Siblings[:cap(c.object.Siblings)])
-	c.object.Reset()
-	if c.set.expiry != nil {
-		c.set = setOptions{}
-	}
-	if c.version.context != nil {
-		c.version = versionOptions{}
-	}
-	if cap(c.bitfield) > bitfieldKept {
-		c.bitfield = nil
-	}
+	s.call.rest()
 }
 
-// bitfieldKept is the room for operations of BITFIELD that a connection keeps.
-const bitfieldKept = 64
-
 // fault logs a panic of a command and lets the connection end.
-func (s *session) fault(v any) {
+func (s *session) fault(c *call, v any) {
 	name := "?"
-	if s.call.cmd != nil {
-		name = s.call.cmd.FullName()
+	if c.cmd != nil {
+		name = c.cmd.FullName()
 	}
 	s.srv.log.Error().Interface("panic", v).Str("command", name).Uint64("client", s.id).
 		Bytes("stack", debug.Stack()).Msg("a command failed: its connection is closed")
@@ -223,12 +316,12 @@ func (s *session) fault(v any) {
 func (s *session) runSlow(w *resp.Writer) {
 	defer func() {
 		if fault := recover(); fault != nil {
-			s.fault(fault)
+			s.fault(s.call, fault)
 			w.Buf = w.Buf[:0]
 		}
 	}()
-	c := &s.call
-	began := s.srv.uptime()
+	c := s.call
+	c.began = s.srv.uptime()
 	*w = resp.Writer{Buf: w.Buf[:0], RESP3: s.out.RESP3}
 	c.w = w
 	if err := s.srv.keys.Commit(s.seq); err != nil {
@@ -237,12 +330,14 @@ func (s *session) runSlow(w *resp.Writer) {
 	}
 	if s.srv.waitUnpaused(s) {
 		c.nowMS = s.srv.keys.NowMS()
-		began = s.srv.uptime()
-		c.run()
-		began += s.waited // being blocked is no work
+		c.began = s.srv.uptime()
+		c.wake = make(chan struct{}, 1)
+		c.runBlocking()
+		c.wake = nil
+		c.began += s.waited // being blocked is no work
 		s.waited = 0
 	}
-	s.record(began, s.srv.uptime())
+	s.record(c, s.srv.uptime())
 }
 
 // finishSlow takes over what runSlow wrote.
@@ -250,9 +345,7 @@ func (s *session) finishSlow(w *resp.Writer) {
 	from := len(s.out.Buf)
 	s.out.Buf = append(s.out.Buf, w.Buf...)
 	s.out.RESP3 = w.RESP3
-	s.call.w = &s.out
-	s.held++
-	s.replied(from)
+	s.ran(from)
 	s.activeMS.Store(s.srv.uptime().Milliseconds()) // it was not idle meanwhile
 }
 

@@ -64,9 +64,9 @@ func (l *slowlog) slowerThanUS() int64 {
 	return ns / int64(time.Microsecond)
 }
 
-// add keeps the session's call.
-func (l *slowlog) add(s *session, took time.Duration) {
-	c := &s.call
+// add keeps a call.
+func (l *slowlog) add(c *call, took time.Duration) {
+	s := c.s
 	if c.cmd.Flags.Has(command.SkipSlowlog) {
 		return
 	}

@@ -60,13 +60,13 @@ func newShard(table *command.Commands) *shard {
 	return &shard{commands: make([]commandStats, table.Len())}
 }
 
-// record notes that the session's call has run.
-func (s *session) record(began, ended time.Duration) {
-	cmd := s.call.cmd
-	if cmd == nil || s.call.h == &unknownHandler {
+// record notes that a call has run.
+func (s *session) record(c *call, ended time.Duration) {
+	cmd := c.cmd
+	if cmd == nil || c.h == &unknownHandler {
 		return
 	}
-	took := ended - began
+	took := ended - c.began
 	st := &s.shard.commands[cmd.ID]
 	st.calls.Add(1)
 	st.nanoseconds.Add(uint64(took))
@@ -74,7 +74,7 @@ func (s *session) record(began, ended time.Duration) {
 		st.observe(took)
 	}
 	if took >= time.Duration(s.srv.slowlog.thresholdNS.Load()) {
-		s.srv.slowlog.add(s, took)
+		s.srv.slowlog.add(c, took)
 	}
 }
 

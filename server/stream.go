@@ -16,9 +16,15 @@ import (
 // TLS, and for where there is no loop.
 func (s *Server) serveStream(conn net.Conn) {
 	defer conn.Close()
-	st := &stream{conn: conn, socket: conn, ending: make(chan struct{})}
+	st := &stream{conn: conn, socket: conn, ending: make(chan struct{}), told: make(chan struct{}, 1)}
 	attach := func(sess *session) {
 		st.session = sess
+		sess.tell = func() {
+			select {
+			case st.told <- struct{}{}:
+			default:
+			}
+		}
 		sess.gone = func() bool { return connHungUp(conn) }
 	}
 	// It counts from here on: those that never finish a handshake are bounded too.
@@ -38,6 +44,7 @@ type stream struct {
 	socket  net.Conn      // below it; for deadlines
 	ending  chan struct{} // closed when the connection is to end
 	endOnce sync.Once
+	told    chan struct{} // calls can be advanced
 }
 
 // end makes serve return once the command under way is answered.
@@ -94,6 +101,14 @@ func (st *stream) serve() {
 		st.in.Wrote(n)
 		for {
 			why := st.consume()
+			if why == stoppedGroup {
+				st.srv.keys.Kick()
+				for !st.advance() {
+					<-st.told
+					st.srv.keys.Kick()
+				}
+				continue
+			}
 			if why == stoppedSlow {
 				st.runSlow(&slow)
 				st.finishSlow(&slow)

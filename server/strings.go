@@ -6,16 +6,16 @@ var stringHandlers = map[string]handler{
 	"getrange": {begin: rangeArgs, read: getrange},
 	"substr":   {begin: rangeArgs, read: getrange},
 	"mget":     {begin: beginArray, read: get, each: true},
-	"set":      {begin: beginSet, write: set, blind: blindSet},
+	"set":      {begin: beginSet, write: set, blind: blindSet, direct: blindSet},
 	"setnx":    {write: setnx},
-	"setex":    {write: setex, blind: always},
-	"psetex":   {write: setex, blind: always},
+	"setex":    {write: setex, blind: always, direct: always},
+	"psetex":   {write: setex, blind: always, direct: always},
 	"getset":   {write: getset},
 	"getdel":   {write: getdel},
 	"getex":    {write: getex},
 	"append":   {write: appendTo},
 	"setrange": {write: setrange},
-	"mset":     {begin: pairs, write: mset, blind: always, each: true, finish: replyOK},
+	"mset":     {begin: pairs, write: mset, blind: always, direct: always, each: true, lone: lonePair, finish: replyOK},
 	"msetnx":   {slow: msetnx},
 	"lcs":      {slow: lcs},
 }
@@ -43,6 +43,9 @@ func beginArray(c *call) bool {
 func replyOK(c *call) { c.w.OK() }
 
 func replyCount(c *call) { c.w.Int(c.count) }
+
+// lonePair is the MSET of one of its keys.
+func lonePair(c *call, key int) [][]byte { return [][]byte{c.args[0], c.args[key], c.args[key+1]} }
 
 func strlen(c *call, v *view) {
 	c.looked(v.exists())

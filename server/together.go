@@ -17,9 +17,12 @@ func sameSlot(keys [][]byte) bool {
 // setTogether sets different keys of one slot if none of them exists, and
 // replies 1 or 0.
 func (c *call) setTogether(keys, values [][]byte) {
+	if c.elsewhere(keys[0]) {
+		return
+	}
 	var failed error
 	set := false
-	seq, err := c.srv.keys.UpdateTogether(c.s.db, keys, c.nowMS, func(objects []version.Object, changed []bool) {
+	seq, err := c.srv.keys.UpdateTogether(c.db, keys, c.need, c.nowMS, func(objects []version.Object, changed []bool) {
 		for i := range objects {
 			if objects[i].Alive(c.nowMS) != nil {
 				return

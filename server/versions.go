@@ -2,8 +2,8 @@ package server
 
 import (
 	"fmt"
+	"strconv"
 
-	"cartwheel/cluster/quorum"
 	"cartwheel/cluster/ring"
 	"cartwheel/server/redisvalue"
 	"cartwheel/store/version"
@@ -11,9 +11,10 @@ import (
 
 var versionHandlers = map[string]handler{
 	"vget":     {begin: beginVget, read: vget},
-	"vset":     {begin: beginVset, write: vset},
-	"vdel":     {begin: beginVset, write: vset},
+	"vset":     {begin: beginVset, write: vset, direct: always},
+	"vdel":     {begin: beginVset, write: vset, direct: always},
 	"vexplain": {slow: vexplain},
+	"quorum":   {local: setQuorum},
 }
 
 const (
@@ -58,7 +59,6 @@ func (c *call) quorumOption(args [][]byte, which string) (n int, ok bool) {
 }
 
 func beginVget(c *call) bool {
-	c.need = quorum.Need{}
 	for rest := c.args[2:]; len(rest) > 0; {
 		n, ok := c.quorumOption(rest, "r")
 		if !ok {
@@ -67,6 +67,40 @@ func beginVget(c *call) bool {
 		rest = rest[n:]
 	}
 	return true
+}
+
+// setQuorum is QUORUM [R n] [W n] [STRICT|SLOPPY]: it shows, and may set before,
+// how many replicas answer this connection's commands.
+func setQuorum(c *call) {
+	for rest := c.args[1:]; len(rest) > 0; {
+		which := "r"
+		if is(rest[0], "w") {
+			which = "w"
+		}
+		n, ok := c.quorumOption(rest, which)
+		if !ok {
+			return
+		}
+		rest = rest[n:]
+	}
+	c.s.need = c.need
+	c.w.Map(3)
+	for _, asked := range []struct {
+		name string
+		n    int
+	}{{"r", c.need.R}, {"w", c.need.W}} {
+		c.w.BulkString(asked.name)
+		if asked.n == 0 {
+			c.w.BulkString("quorum")
+		} else {
+			c.w.BulkString(strconv.Itoa(asked.n))
+		}
+	}
+	if c.need.Strict {
+		c.text("mode", "strict")
+	} else {
+		c.text("mode", "sloppy")
+	}
 }
 
 // vget is VGET key [R n] [STRICT|SLOPPY].
@@ -90,13 +124,12 @@ func vget(c *call, v *view) {
 
 // context replies with a clock as a context of the key.
 func (c *call) context(clock version.Clock) {
-	c.w.Bulk(version.AppendContext(nil, clock, c.s.db, c.args[1]))
+	c.w.Bulk(version.AppendContext(nil, clock, c.db, c.args[1]))
 }
 
 // beginVset reads VSET key context value [EX s|PX ms|EXAT t|PXAT t] [W n]
 // [STRICT|SLOPPY], and VDEL key context [W n] [STRICT|SLOPPY].
 func beginVset(c *call) bool {
-	c.need = quorum.Need{}
 	c.version = versionOptions{remove: c.cmd.Name == "vdel"}
 	c.set = setOptions{}
 	rest := c.args[3:]
@@ -117,7 +150,7 @@ func beginVset(c *call) bool {
 	if len(c.args[2]) == 0 {
 		return true
 	}
-	clock, err := version.ParseContext(c.args[2], c.s.db, c.args[1])
+	clock, err := version.ParseContext(c.args[2], c.db, c.args[1])
 	if err != nil || !c.srv.keys.Knows(clock, c.nowMS) {
 		c.w.Error(errContext)
 		return false
@@ -191,7 +224,7 @@ func vexplain(c *call) {
 	}
 	var replicas []replica
 	key := c.args[1]
-	seq, epoch, partition := c.srv.keys.Explain(c.s.db, key, func(node ring.NodeID, alive bool, o *version.Object, err error) {
+	seq, epoch, partition := c.srv.keys.Explain(c.db, key, func(node ring.NodeID, alive bool, o *version.Object, err error) {
 		replicas = append(replicas, replica{node, alive, *o, err})
 	})
 	c.depend(seq)

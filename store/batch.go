@@ -37,7 +37,9 @@ type rowBatch struct {
 	rows  []rowChange
 	order []rowOrder // memory for sorted
 	bytes int
-	wipe  bool // all objects and expiries go, before rows
+	// gone are the ranges of rows that go, before rows: pairs of the first row
+	// and the one after the last.
+	gone [][2][]byte
 }
 
 type rowChange struct {
@@ -67,25 +69,26 @@ func (b *rowBatch) add(keys, value []byte, remove bool) {
 	b.bytes += len(keys) - from + len(value)
 }
 
-// removeAll makes all objects and expiries go, those in the batch too.
-func (b *rowBatch) removeAll() {
-	b.wipe = true
+// removeRange makes all rows from one up to another go, those in the batch too.
+// It keeps both.
+func (b *rowBatch) removeRange(from, to []byte) {
+	b.gone = append(b.gone, [2][]byte{from, to})
+	b.bytes += len(from) + len(to)
 	b.rows = slices.DeleteFunc(b.rows, func(r rowChange) bool {
-		return b.keys[r.from] == prefixObject || b.keys[r.from] == prefixExpiry
+		key := b.keys[r.from:r.to]
+		return bytes.Compare(key, from) >= 0 && bytes.Compare(key, to) < 0
 	})
 }
 
 // empty reports that there is nothing to commit.
-func (b *rowBatch) empty() bool { return len(b.rows) == 0 && !b.wipe }
+func (b *rowBatch) empty() bool { return len(b.rows) == 0 && len(b.gone) == 0 }
 
 // appendTo adds the last change of each row to a batch of Pebble's, in the
 // order of the keys.
 func (b *rowBatch) appendTo(to *pebble.Batch) error {
-	if b.wipe {
-		for _, prefix := range [...]byte{prefixObject, prefixExpiry} {
-			if err := to.DeleteRange([]byte{prefix}, prefixEnd(prefix), nil); err != nil {
-				return err
-			}
+	for _, gone := range b.gone {
+		if err := to.DeleteRange(gone[0], gone[1], nil); err != nil {
+			return err
 		}
 	}
 	b.sort()
@@ -138,5 +141,5 @@ func (b *rowBatch) reset() {
 		return
 	}
 	clear(b.rows) // so that the values can be collected
-	b.keys, b.rows, b.bytes, b.wipe = b.keys[:0], b.rows[:0], 0, false
+	b.keys, b.rows, b.bytes, b.gone = b.keys[:0], b.rows[:0], 0, nil
 }

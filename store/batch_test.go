@@ -27,8 +27,11 @@ func TestBatchKeepsTheLastChangeOfEachRow(t *testing.T) {
 				key := rapid.SampledFrom([]string{"oaaaaaaaa", "oaaaaaaaab", "oaaaaaaab", "o", "xb", "m1", "q", "oz"}).Draw(t, "key")
 				switch rapid.IntRange(0, 9).Draw(t, "kind") {
 				case 0:
-					rows.removeAll()
-					maps.DeleteFunc(model, func(k, _ string) bool { return k[0] == prefixObject || k[0] == prefixExpiry })
+					bounds := []string{"m1", "o", "oaaaaaaaab", "oz", "p", "y"}
+					from := rapid.IntRange(0, len(bounds)-2).Draw(t, "from")
+					to := rapid.IntRange(from+1, len(bounds)-1).Draw(t, "to")
+					rows.removeRange([]byte(bounds[from]), []byte(bounds[to]))
+					maps.DeleteFunc(model, func(k, _ string) bool { return k >= bounds[from] && k < bounds[to] })
 				case 1, 2:
 					rows.remove(append(rows.key(), key...))
 					delete(model, key)

@@ -189,6 +189,21 @@ func (c *cache) clear() {
 	}
 }
 
+// drop forgets the keys of the tokens first to last. The caller sees to it that
+// nothing of them is still needed.
+func (c *cache) drop(first, last ring.Token) {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		for j := range s.entries {
+			if e := &s.entries[j]; e.buf != nil && first <= e.token && e.token <= last {
+				s.remove(int32(j))
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
 func (s *cacheShard) find(hash uint64, key []byte) int32 {
 	for i := s.heads[hash&uint64(len(s.heads)-1)]; i != noEntry; i = s.entries[i].next {
 		e := &s.entries[i]

@@ -1,10 +1,75 @@
 package store
 
 import (
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
+
+// A committer hands batches to Pebble from a goroutine of its own, for the sake
+// of one moment: a commit waits inside Pebble while too much is unflushed, and
+// if Pebble then gives up flushing, for ever. Whoever waits for the committer is
+// told by gaveUp and goes on; the committer, and what it holds within Pebble,
+// stay as they are until the process ends.
+type committer struct {
+	work   chan *rowBatch // one at a time, under commitMu
+	done   chan error
+	gaveUp chan struct{} // closed when Pebble has given up
+	ended  chan struct{} // closed when the goroutine has ended
+}
+
+func newCommitter() committer {
+	return committer{
+		work:   make(chan *rowBatch),
+		done:   make(chan error, 1),
+		gaveUp: make(chan struct{}),
+		ended:  make(chan struct{}),
+	}
+}
+
+// runCommitter serves until work is closed.
+func (s *Store) runCommitter() {
+	defer close(s.committer.ended)
+	for rows := range s.committer.work {
+		s.committer.done <- s.apply(rows)
+	}
+}
+
+// applyUnlessGaveUp is apply by the committer, for one who holds commitMu.
+func (s *Store) applyUnlessGaveUp(rows *rowBatch) error {
+	if rows.empty() {
+		return nil
+	}
+	select {
+	case s.committer.work <- rows:
+	case <-s.committer.gaveUp:
+		return errGaveUp
+	}
+	select {
+	case err := <-s.committer.done:
+		return err
+	case <-s.committer.gaveUp:
+		return errGaveUp
+	}
+}
+
+var errGaveUp = errors.New("pebble gave up")
+
+// giveUp notes that Pebble will not write again, whatever it is asked: it may
+// hold locks for ever. Pebble calls it with its own locks held.
+func (s *Store) giveUp(err error) {
+	first := s.broken.CompareAndSwap(false, true)
+	s.fail(err)
+	if first {
+		close(s.committer.gaveUp)
+	}
+}
+
+// stallMax is how long commits may wait for Pebble while its background work
+// fails again and again, before the writes are stopped.
+const stallMax = 10 * time.Second
 
 // openSeq returns the sequence of the batch that is open.
 func (s *Store) openSeq() uint64 {
@@ -48,7 +113,7 @@ func (s *Store) Commit(seq uint64) error {
 	s.open.seq++
 	s.open.mu.Unlock()
 
-	err := s.apply(rows)
+	err := s.applyUnlessGaveUp(rows)
 	if failure := s.failure.Load(); failure != nil {
 		err = *failure
 	}
@@ -71,13 +136,10 @@ func (s *Store) Commit(seq uint64) error {
 func (s *Store) apply(rows *rowBatch) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.broken.Store(true)
 			err = fmt.Errorf("pebble: %v", r)
+			s.giveUp(err)
 		}
 	}()
-	if rows.empty() {
-		return nil
-	}
 	batch := s.db.NewBatchWithSize(rows.bytes + 16*len(rows.rows))
 	if err := rows.appendTo(batch); err != nil {
 		return err
@@ -92,6 +154,7 @@ func (s *Store) apply(rows *rowBatch) (err error) {
 func (s *Store) fail(err error) {
 	if s.failure.CompareAndSwap(nil, &err) {
 		s.cache.clear() // it holds what was not committed
+		s.hints.cache.clear()
 		s.log.Error().Err(err).Msg("a commit failed: writes are stopped until a restart, reads go on")
 	}
 }

@@ -2,13 +2,10 @@ package store
 
 import (
 	"encoding/binary"
-	"errors"
-	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/cespare/xxhash/v2"
-	"github.com/cockroachdb/pebble/v2"
 
 	"cartwheel/cluster/ring"
 	"cartwheel/store/version"
@@ -71,7 +68,8 @@ type counters struct {
 	ready chan struct{}
 	// partial says that not all could be counted: a table cannot be read.
 	partial atomic.Bool
-	// setting is held by those who set counts rather than add to them.
+	// setting is held by those who set counts, or leaves of the hash trees, rather
+	// than add to them.
 	setting sync.Mutex
 }
 
@@ -133,27 +131,6 @@ func (s *Store) PartitionCounts(db uint8, p ring.Partition) Counts {
 // takes a scan in the background. What that cannot read stays uncounted.
 func (s *Store) CountsReady() <-chan struct{} { return s.counters.ready }
 
-// loadCounters takes the counts that a clean stop saved and removes them, since
-// only a clean stop may leave them. It reports whether there were any.
-func (s *Store) loadCounters() (bool, error) {
-	row := []byte{prefixCounters}
-	text, closer, err := s.db.Get(row)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	text = slices.Clone(text)
-	if err := closer.Close(); err != nil {
-		return false, err
-	}
-	if err := s.db.Delete(row, pebble.Sync); err != nil {
-		return false, err
-	}
-	return s.counters.decode(text), nil
-}
-
 // encode writes the counts that are not zero and a checksum.
 func (c *counters) encode() []byte {
 	var b []byte
@@ -192,57 +169,4 @@ func (c *counters) decode(b []byte) bool {
 		c.add(ring.Partition(v[1]), uint8(v[0]), Counts{v[2], v[3], v[4], v[5]})
 	}
 	return true
-}
-
-// rebuildCounters counts the objects partition by partition:
-//
-//  1. under the partition's lock, commit what is open, take a snapshot, and set
-//     the partition's counts to zero; changes go on to be added to them;
-//  2. without the lock, scan the snapshot and add what is there.
-//
-// It goes on after an error, and returns the first.
-func (s *Store) rebuildCounters() (failed error) {
-	for p := range ring.Partition(s.node.Partitions) {
-		if s.closing.Load() {
-			break
-		}
-		if err := s.recount(p); err != nil && failed == nil {
-			failed = err
-		}
-	}
-	return failed
-}
-
-func (s *Store) recount(p ring.Partition) error {
-	s.counters.setting.Lock()
-	defer s.counters.setting.Unlock()
-	first, last := p.Span(s.node.Partitions)
-	lock := &s.locks[p]
-	lock.Lock()
-	if err := s.commitOpen(); err != nil {
-		lock.Unlock()
-		return err
-	}
-	snapshot := s.db.NewSnapshot()
-	for db := range s.counters.byDB {
-		s.counters.byDB[db][p].reset()
-	}
-	lock.Unlock()
-	defer snapshot.Close()
-
-	var found [Databases]Counts
-	var o version.Object
-	err := s.scanObjects(snapshot, first, last, func(k Key, text []byte) error {
-		if _, err := s.decodeStored(k, text, &o); err != nil {
-			found[k.DB].add(weighCorrupt(k))
-			return nil
-		}
-		found[k.DB].add(weigh(k, &o))
-		raise(&s.highest, o.MaxHLC())
-		return nil
-	})
-	for db, n := range found {
-		s.counters.add(p, uint8(db), n)
-	}
-	return err
 }

@@ -11,15 +11,16 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"cartwheel/cluster/ring"
+	"cartwheel/store/version"
 )
 
-// churn does random writes, flushes and sweeps.
+// churn does random writes, merges, flushes, sweeps and drops.
 func churn(t *testing.T, s *Store, clock *fakeClock, r *rand.Rand, steps int) {
 	t.Helper()
 	for range steps {
 		db, key := uint8(r.IntN(3)), fmt.Sprint("key", r.IntN(40))
 		w := write{value: fmt.Sprint(r.Uint64N(1 << r.IntN(60)))}
-		switch r.IntN(12) {
+		switch r.IntN(16) {
 		case 0, 1, 2:
 			w.tombstone = true
 		case 3, 4, 5:
@@ -33,6 +34,25 @@ func churn(t *testing.T, s *Store, clock *fakeClock, r *rand.Rand, steps int) {
 				flush(t, s, db)
 			}
 			reclaim(t, s)
+			continue
+		case 8:
+			remote := value(fmt.Sprint(r.Uint64()), at(clock.ms.Load()-r.Int64N(1000)))
+			var o version.Object
+			if _, _, err := s.Merge(db, []byte(key), clock.ms.Load(), &remote, &o); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		case 9:
+			if r.IntN(20) == 0 {
+				if err := s.DropPartition(ring.Partition(r.IntN(testPartitions))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			continue
+		case 10:
+			if _, err := updateMany(s, map[string]string{key: "many", key + "'": "many"}); err != nil {
+				t.Fatal(err)
+			}
 			continue
 		}
 		if _, err := do(s, db, key, w); err != nil {
@@ -75,6 +95,8 @@ func TestCountsRebuiltByAScanEqualThoseKept(t *testing.T) {
 			if rebuilt := allCounts(after); rebuilt != kept {
 				t.Fatalf("kept    %+v\nrebuilt %+v", kept, rebuilt)
 			}
+			wantTreesOfWhatIsStored(t, s)
+			wantSameTrees(t, s, after)
 			opts.FS = opts.FS.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{})
 		}
 	}
@@ -98,6 +120,7 @@ func TestCountsRebuiltDuringWritesAndFlushesAreRight(t *testing.T) {
 		if rebuilt := allCounts(s); rebuilt != kept {
 			t.Fatalf("kept    %+v\nrebuilt %+v", kept, rebuilt)
 		}
+		wantTreesOfWhatIsStored(t, s)
 		opts.FS = opts.FS.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{})
 	}
 }

@@ -3,6 +3,8 @@ package store
 import (
 	"errors"
 	"fmt"
+
+	"cartwheel/store/version"
 )
 
 var (
@@ -18,6 +20,12 @@ var (
 	// ErrCorrupt says that what is stored under a key fails its checksum, or
 	// that the table that holds it cannot be read.
 	ErrCorrupt = errors.New("the stored object is corrupt")
+	// ErrDrift refuses an HLC, and what came with it, because it is further ahead
+	// of the wall clock than Options.MaxClockDrift. Nothing was applied.
+	ErrDrift = version.ErrDrift
+	// ErrHintsFull says that a hint was not kept because hints have reached
+	// Options.HintBytesMax. That a repair is owed in its place was noted.
+	ErrHintsFull = errors.New("there is no room for more hints")
 	// ErrLocked says that another process uses the data directory.
 	ErrLocked = errors.New("the data directory is in use by another process")
 	// ErrForeign says that a directory holds something, but not a store.

@@ -3,11 +3,13 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/rs/zerolog"
 
 	"cartwheel/cluster/ring"
 	"cartwheel/store/version"
@@ -162,5 +164,39 @@ func waitCounts(t testing.TB, s *Store) {
 	case <-s.CountsReady():
 	case <-time.After(10 * time.Second):
 		t.Fatal("the keys were not counted in time")
+	}
+}
+
+func otherNode(n byte) (id ring.NodeID) {
+	id[0], id[19] = 0xee, n
+	return id
+}
+
+func newTestLog(to io.Writer) zerolog.Logger { return zerolog.New(to) }
+
+func fixedWatermark(at *version.HLC) func(ring.Partition) version.HLC {
+	return func(ring.Partition) version.HLC { return *at }
+}
+
+// wantTreesOfWhatIsStored compares the hash trees with those that a scan makes.
+func wantTreesOfWhatIsStored(t testing.TB, s *Store) {
+	t.Helper()
+	if err := s.commitOpen(); err != nil {
+		t.Fatal(err)
+	}
+	for p := range ring.Partition(s.Partitions()) {
+		var found census
+		if err := s.countPartition(s.db, p, &found); err != nil {
+			t.Fatal(err)
+		}
+		var want [Leaves]uint64
+		for db := range found.leaves {
+			for i, leaf := range found.leaves[db] {
+				want[i] ^= leaf
+			}
+		}
+		if got := s.Leaves(p); got != want {
+			t.Fatalf("partition %d has the leaves\n%x\nthose of what is stored are\n%x", p, got, want)
+		}
 	}
 }

@@ -60,12 +60,46 @@ func (s *Store) issueAbove(mark version.HLC) {
 	_ = s.lease.gen.Observe(mark, mark.Milliseconds()) // never too far ahead of itself
 }
 
-// Flush raises the flush marks of some databases to mark, and commits that. It
-// holds all partition locks meanwhile, and shows nothing of it before: a reader
-// must not miss what a crash may bring back. The counts of these databases are
-// 0 from then on; what was written after the mark, if there is anything, is
-// added when the sweeper has looked at it.
+// FlushMarks returns the flush marks of all databases.
+func (s *Store) FlushMarks() (marks [Databases]version.HLC) {
+	for db := range marks {
+		marks[db] = s.marks.of(uint8(db))
+	}
+	return marks
+}
+
+// Flush raises the flush marks of some databases to mark, where they are lower,
+// and commits that.
 func (s *Store) Flush(dbs []uint8, mark version.HLC) error {
+	var marks [Databases]version.HLC
+	for _, db := range dbs {
+		marks[db] = mark
+	}
+	return s.flush(marks)
+}
+
+// RaiseMarks is a Flush up to the marks of another node, of the databases in
+// which they are higher. Marks too far in the future are ErrDrift.
+func (s *Store) RaiseMarks(marks [Databases]version.HLC) error {
+	highest, news := version.HLC(0), false
+	for db, mark := range marks {
+		highest, news = max(highest, mark), news || mark > s.marks.of(uint8(db))
+	}
+	if !news {
+		return nil
+	}
+	if err := s.Observe(highest); err != nil {
+		return err
+	}
+	return s.flush(marks)
+}
+
+// flush raises flush marks and commits that. It holds all partition locks
+// meanwhile, and shows nothing of it before: a reader must not miss what a crash
+// may bring back. The counts and the hash trees of these databases are empty
+// from then on; what was written after the mark, if there is anything, is added
+// when the sweeper has looked at it.
+func (s *Store) flush(marks [Databases]version.HLC) error {
 	if err := s.writable(true); err != nil {
 		return err
 	}
@@ -75,15 +109,26 @@ func (s *Store) Flush(dbs []uint8, mark version.HLC) error {
 		s.locks[p].Lock()
 		defer s.locks[p].Unlock()
 	}
-	whole := s.nothingOutside(dbs, mark)
-	raised := slices.DeleteFunc(slices.Clone(dbs), func(db uint8) bool { return s.marks.of(db) >= mark })
-	s.issueAbove(mark)
+	var raised []uint8
+	lowest := ^version.HLC(0)
+	for db := range uint8(Databases) {
+		if marks[db] > s.marks.of(db) {
+			raised, lowest = append(raised, db), min(lowest, marks[db])
+		}
+		s.issueAbove(marks[db])
+	}
+	if len(raised) == 0 {
+		return nil
+	}
+	whole := s.nothingOutside(raised, lowest)
 	s.open.mu.Lock()
 	for _, db := range raised {
-		s.setMark(db, mark, !whole)
+		s.setMark(db, marks[db], !whole)
 	}
 	if whole {
-		s.open.rows.removeAll()
+		for _, prefix := range [...]byte{prefixObject, prefixExpiry} {
+			s.open.rows.removeRange([]byte{prefix}, prefixEnd(prefix))
+		}
 	}
 	seq := s.open.seq
 	s.open.mu.Unlock()
@@ -91,13 +136,15 @@ func (s *Store) Flush(dbs []uint8, mark version.HLC) error {
 		return err
 	}
 	for _, db := range raised {
-		s.marks.byDB[db].Store(uint64(mark))
+		s.marks.byDB[db].Store(uint64(marks[db]))
 		s.marks.reclaim[db].Store(!whole)
 		for p := range s.counters.byDB[db] {
 			s.counters.byDB[db][p].reset()
+			s.trees.reset(db, ring.Partition(p))
 		}
 	}
 	s.cache.clear() // all that only it had is committed
+	s.hints.flushed()
 	return nil
 }
 
@@ -105,12 +152,7 @@ func (s *Store) Flush(dbs []uint8, mark version.HLC) error {
 // databases that are not flushed are known to be empty, so that the rows can go
 // as one range. The caller holds all partition locks.
 func (s *Store) nothingOutside(flushed []uint8, mark version.HLC) bool {
-	select {
-	case <-s.counters.ready:
-	default:
-		return false
-	}
-	if s.counters.partial.Load() || s.highest.Load() > uint64(mark) {
+	if !s.countsAreRight() || s.highest.Load() > uint64(mark) {
 		return false
 	}
 	for db := range uint8(Databases) {
@@ -166,7 +208,7 @@ func (s *Store) reclaimPartition(p ring.Partition, marked [Databases]version.HLC
 	if err := s.commitOpen(); err != nil { // the scan sees what is committed
 		return err
 	}
-	var left [Databases]Counts
+	var left census
 	var o version.Object
 	err := s.scanObjects(s.db, first, last, func(k Key, text []byte) error {
 		if marked[k.DB] == 0 {
@@ -175,10 +217,11 @@ func (s *Store) reclaimPartition(p ring.Partition, marked [Databases]version.HLC
 		_, err := s.decodeStored(k, text, &o)
 		switch {
 		case err != nil:
-			left[k.DB].add(weighCorrupt(k))
+			left.counts[k.DB].add(weighCorrupt(k))
 			return nil
 		case len(o.Siblings) != 0:
-			left[k.DB].add(weigh(k, &o))
+			left.counts[k.DB].add(weigh(k, &o))
+			left.leaves.add(&s.trees, k, o.Hash())
 			return nil
 		}
 		s.open.mu.Lock()
@@ -189,10 +232,12 @@ func (s *Store) reclaimPartition(p ring.Partition, marked [Databases]version.HLC
 	if err != nil {
 		return err
 	}
-	for db, n := range left {
+	for db := range uint8(Databases) {
 		if marked[db] != 0 {
 			s.counters.byDB[db][p].reset()
-			s.counters.add(p, uint8(db), n)
+			s.counters.add(p, db, left.counts[db])
+			s.trees.reset(db, p)
+			s.trees.join(db, p, &left.leaves[db])
 		}
 	}
 	return s.commitOpen()

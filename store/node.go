@@ -38,7 +38,7 @@ type nodeRecord struct {
 const (
 	nodeFormat        = 1
 	nodeFile          = "NODE"
-	nodeFileNew       = "NODE.new"
+	newSuffix         = ".new" // of a file that is to replace another
 	lockFile          = "lock"
 	pebbleDir         = "db"
 	partitionsDefault = 1024
@@ -58,10 +58,6 @@ func (rec *nodeRecord) newIncarnation() {
 	var b [8]byte
 	_, _ = rand.Read(b[:])
 	rec.Incarnations = append(rec.Incarnations, version.Incarnation(binary.BigEndian.Uint64(b[:])))
-}
-
-func (rec *nodeRecord) incarnation() version.Incarnation {
-	return rec.Incarnations[len(rec.Incarnations)-1]
 }
 
 // makeDir makes dir and what is missing above it, durably.
@@ -101,7 +97,7 @@ func readNode(fs vfs.FS, dir string) (rec nodeRecord, found bool, err error) {
 		for _, name := range names {
 			// What a first start leaves that was interrupted, and what a fresh
 			// file system has.
-			if !slices.Contains([]string{lockFile, nodeFileNew, "lost+found"}, name) {
+			if !slices.Contains([]string{lockFile, nodeFile + newSuffix, "lost+found"}, name) {
 				return rec, false, fmt.Errorf("%w: it has %q", ErrForeign, name)
 			}
 		}
@@ -133,17 +129,23 @@ func (rec *nodeRecord) write(fs vfs.FS, dir string) error {
 	if err != nil {
 		return err
 	}
-	newName := fs.PathJoin(dir, nodeFileNew)
+	return replaceFile(fs, dir, nodeFile, append(text, '\n'))
+}
+
+// replaceFile writes a file of dir whole, durably: after a crash it is the one
+// before or the new one.
+func replaceFile(fs vfs.FS, dir, name string, text []byte) error {
+	newName := fs.PathJoin(dir, name+newSuffix)
 	f, err := fs.Create(newName, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(append(text, '\n'))
+	_, err = f.Write(text)
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err != nil {
-		return fmt.Errorf("write %s: %w", nodeFileNew, err)
+		return fmt.Errorf("write %s: %w", newName, err)
 	}
-	if err := fs.Rename(newName, fs.PathJoin(dir, nodeFile)); err != nil {
+	if err := fs.Rename(newName, fs.PathJoin(dir, name)); err != nil {
 		return err
 	}
 	return syncDir(fs, dir)
@@ -171,6 +173,7 @@ func (s *Store) openNode() error {
 		return fmt.Errorf("%s: %w", nodeFile, err)
 	}
 	s.node = rec
+	s.incarnations.Store(&rec.Incarnations)
 	running := rec
 	running.Clean, running.LeaseAtStart = false, rec.Lease
 	if err := running.write(s.fs, s.opts.Dir); err != nil {

@@ -44,7 +44,7 @@ func TestAForeignDirectoryIsRefusedAndLeftAlone(t *testing.T) {
 
 func TestAFirstStartThatWasInterruptedIsNotForeign(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{lockFile, nodeFileNew} {
+	for _, name := range []string{lockFile, nodeFile + newSuffix} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("{"), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -59,14 +59,17 @@ type Options struct {
 	// Sync is the durability mode. Default: SyncEverysec.
 	Sync SyncMode
 	// MemoryBytes is the budget of caches and memtables: a half of it is the
-	// object cache, a quarter, but not more than 16 MiB, two memtables, and the
-	// rest Pebble's block cache.
+	// object cache, with a 64th for hints, a quarter, but not more than 16 MiB,
+	// two memtables, and the rest Pebble's block cache.
 	// Default: 256 MiB. At least 16 MiB.
 	MemoryBytes int64
 	// DiskReserveBytes is the free space of the file system below which writes
 	// are refused; those that only delete go on down to a half of it.
 	// Default: 128 MiB.
 	DiskReserveBytes int64
+	// HintBytesMax bounds what the rows of all hints come to. Default: an eighth
+	// of what the disk has free when the store is opened, but at most 1 GiB.
+	HintBytesMax int64
 	// Partitions is Q, fixed when the directory is created; 0 there means 1024,
 	// and in an existing directory whatever it was created with.
 	Partitions int
@@ -80,6 +83,8 @@ type Options struct {
 	// SweepInterval is the pause between two sweeps. Default: 250 ms.
 	// Negative: the owner of the store calls Sweep itself.
 	SweepInterval time.Duration
+	// memtableBytes is the size of a memtable where a test sets it.
+	memtableBytes int64
 	// Log receives what the store and Pebble have to say. Default: nothing.
 	Log zerolog.Logger
 }

@@ -22,6 +22,9 @@ func (s *Store) openPebble() error {
 	s.wal = newWALFS(s.fs, s.opts.Sync, s.fail)
 	memory := s.opts.MemoryBytes
 	memtable := min(memory/8, memtableBytesMax)
+	if s.opts.memtableBytes != 0 {
+		memtable = s.opts.memtableBytes
+	}
 	blocks := pebble.NewCache(memory/2 - 2*memtable)
 	defer blocks.Unref()
 	opts := &pebble.Options{
@@ -64,8 +67,10 @@ func (s *Store) pebbleEvents() *pebble.EventListener {
 			s.log.Error().Str("table", info.Path).Err(info.Details).Msg("pebble: a table is corrupt")
 		},
 		WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
+			s.stalledSince.Store(time.Now().UnixNano())
 			s.log.Warn().Str("reason", info.Reason).Msg("pebble: writes wait")
 		},
+		WriteStallEnd: func() { s.stalledSince.Store(0) },
 	}
 }
 
@@ -76,9 +81,13 @@ const backgroundRetry = 10 * time.Millisecond
 // failed. Pebble starts another at once when it returns, without end or pause,
 // and each leaves a table behind where the manifest cannot be written. After a
 // fatal error it ends the goroutine instead, so that there is no other; what it
-// holds, Pebble's mutex, is released by its defers.
+// holds, Pebble's mutex, is released by its defers. An error that a commit has
+// been waiting behind for too long is a fatal one.
 func (s *Store) pebbleBackgroundError(err error) {
 	s.log.Error().Err(err).Msg("pebble: background work failed")
+	if since := s.stalledSince.Load(); since != 0 && time.Since(time.Unix(0, since)) > s.stallMax {
+		s.giveUp(fmt.Errorf("pebble: writes have waited for %v for what fails: %w", s.stallMax, err))
+	}
 	if s.broken.Load() {
 		runtime.Goexit()
 	}
@@ -101,6 +110,5 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 }
 
 func (l pebbleLogger) Fatalf(format string, args ...any) {
-	l.s.broken.Store(true)
-	l.s.fail(fmt.Errorf("pebble: "+format, args...))
+	l.s.giveUp(fmt.Errorf("pebble: "+format, args...))
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -15,11 +16,8 @@ var errStopScan = errors.New("stop")
 // scanObjects calls visit with the object rows of the tokens first to last. What
 // it passes is valid during the call.
 func (s *Store) scanObjects(from pebble.Reader, first, last ring.Token, visit func(k Key, text []byte) error) error {
-	opts := &pebble.IterOptions{LowerBound: appendTokenBound(nil, first), UpperBound: prefixEnd(prefixObject)}
-	if last != ^ring.Token(0) {
-		opts.UpperBound = appendTokenBound(nil, last+1)
-	}
-	iter, err := from.NewIter(opts)
+	lower, upper := tokenRange(prefixObject, first, last)
+	iter, err := from.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return err
 	}
@@ -57,4 +55,33 @@ func (s *Store) Scan(first, last ring.Token, visit func(k Key, o *version.Object
 		return nil
 	}
 	return err
+}
+
+// scanPrefix calls visit with the committed rows that begin with prefix, from
+// the first at or after from, until it returns an error.
+func (s *Store) scanPrefix(prefix, from []byte, visit func(row, text []byte) error) error {
+	iter, err := s.db.NewIter(&pebble.IterOptions{
+		LowerBound: bytes.Clone(append(prefix[:len(prefix):len(prefix)], from...)),
+		UpperBound: after(prefix),
+	})
+	if err != nil {
+		return err
+	}
+	for iter.First(); iter.Valid(); iter.Next() {
+		if err := visit(iter.Key(), iter.Value()); err != nil {
+			return errors.Join(err, iter.Close())
+		}
+	}
+	return errors.Join(iter.Error(), iter.Close())
+}
+
+// after returns the least row after all that begin with prefix.
+func after(prefix []byte) []byte {
+	end := bytes.Clone(prefix)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i]++; end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	return nil
 }

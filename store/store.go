@@ -24,7 +24,7 @@ var errNotExist = iofs.ErrNotExist
 // A Store holds one node's objects. Its methods are safe for concurrent use.
 //
 // Locks are taken in this order: counters.setting, then locks[p] (several in ascending order), then
-// commitMu, then open.mu; the cache's are innermost.
+// commitMu, then hints.mu, then open.mu; nodeMu, suspects.mu and the caches' are innermost.
 type Store struct {
 	opts Options
 	log  zerolog.Logger
@@ -35,22 +35,34 @@ type Store struct {
 
 	nodeMu sync.Mutex
 	node   nodeRecord // guarded by nodeMu, but for NodeID and Partitions, which never change
-	lease  *lease
+	// incarnations are node's, the present one last; the slice never changes.
+	incarnations atomic.Pointer[[]version.Incarnation]
+	lease        *lease
+	driftLog     logLimit
+	recordMu     sync.Mutex // held while a record is read or replaced
 
 	cache    *cache
 	counters *counters
+	trees    trees
+	suspects suspects
 	marks    marks
+	hints    hints
 	highest  atomic.Uint64 // HLC of all that is stored; known when the counts are ready
 	locks    []sync.Mutex  // by partition: held while an object of it is read and changed
 
 	open      openBatch
 	commitMu  sync.Mutex    // held by the one who commits
 	committed atomic.Uint64 // the last sequence whose commit is done
+	committer committer
 
 	failure atomic.Pointer[error] // why writes are stopped; nil: they are not
 	broken  atomic.Bool           // Pebble itself gave up: it may hold locks for ever
-	disk    diskGauge
-	stats   stats
+	// stalledSince is when, in Unix nanoseconds, a commit began to wait within
+	// Pebble; 0: none does.
+	stalledSince atomic.Int64
+	stallMax     time.Duration
+	disk         diskGauge
+	stats        stats
 
 	sweep      sweeper
 	closing    atomic.Bool
@@ -70,7 +82,7 @@ type stats struct {
 // write-ahead log has been replayed.
 func Open(opts Options) (_ *Store, err error) {
 	opts = opts.withDefaults()
-	s := &Store{opts: opts, log: opts.Log, fs: opts.FS, stop: make(chan struct{})}
+	s := &Store{opts: opts, log: opts.Log, fs: opts.FS, stop: make(chan struct{}), committer: newCommitter(), stallMax: stallMax}
 	if err := makeDir(s.fs, opts.Dir); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
@@ -89,13 +101,16 @@ func Open(opts Options) (_ *Store, err error) {
 		return nil, err
 	}
 	wasClean := s.node.Clean
-	s.cache = newCache(s.opts.MemoryBytes/2, s.committed.Load)
+	hintCacheBytes := s.opts.MemoryBytes / 64
+	s.cache = newCache(s.opts.MemoryBytes/2-hintCacheBytes, s.committed.Load)
+	s.hints.cache = newCache(hintCacheBytes, s.committed.Load)
 	if err := s.openPebble(); err != nil {
 		return nil, err
 	}
 	if err := s.openState(wasClean); err != nil {
 		return nil, errors.Join(err, s.db.Close())
 	}
+	go s.runCommitter() // until Close
 	return s, nil
 }
 
@@ -114,9 +129,13 @@ func (s *Store) openState(wasClean bool) error {
 	s.open.seq = 1
 	s.open.rows, s.open.spare = &rowBatch{}, &rowBatch{}
 	s.counters = newCounters(q)
+	s.trees.init(q)
 	s.disk.update(s)
 	if err := s.loadMarks(); err != nil {
 		return fmt.Errorf("read the flush marks: %w", err)
+	}
+	if err := s.loadHints(); err != nil {
+		return fmt.Errorf("count the hints: %w", err)
 	}
 	saved, err := s.loadCounters()
 	if err != nil {
@@ -129,6 +148,7 @@ func (s *Store) openState(wasClean bool) error {
 		s.background.Go(s.runRebuild)
 	}
 	s.every(time.Second, s.wal.syncDirty, s.opts.Sync == SyncEverysec)
+	s.every(time.Duration(s.lease.spanMS)*time.Millisecond/4+1, func() { s.lease.keepAhead(s.NowMS()) }, true)
 	s.every(diskInterval, func() { s.disk.update(s) }, true)
 	s.every(s.opts.SweepInterval, s.runSweep, s.opts.SweepInterval > 0)
 	return nil
@@ -186,33 +206,25 @@ func (s *Store) Close() error {
 	s.background.Wait()
 	s.lease.wait()
 	err := s.Commit(s.openSeq())
-	switch {
-	case err == nil:
-		err = s.closeClean()
-	case s.broken.Load():
-		// Pebble keeps its own lock of the directory until the process ends.
-	default:
-		err = errors.Join(err, s.db.Close())
+	if err == nil {
+		err = s.saveCounters()
+	}
+	close(s.committer.work)
+	if s.broken.Load() { // Pebble keeps its own lock of the directory until the process ends
+		return errors.Join(err, s.lock.Close())
+	}
+	<-s.committer.ended
+	err = errors.Join(err, s.db.Close())
+	if failure := s.failure.Load(); failure != nil && err == nil {
+		err = &opError{ErrCommit, *failure}
+	}
+	if err == nil {
+		err = s.noteCleanStop()
 	}
 	return errors.Join(err, s.lock.Close())
 }
 
-func (s *Store) closeClean() error {
-	var err error
-	select {
-	case <-s.counters.ready:
-		if !s.counters.partial.Load() {
-			err = s.db.Set([]byte{prefixCounters}, s.counters.encode(), pebble.Sync)
-		}
-	default: // not counted yet: the next start counts
-	}
-	err = errors.Join(err, s.db.Close())
-	if failure := s.failure.Load(); failure != nil {
-		err = errors.Join(err, *failure)
-	}
-	if err != nil {
-		return err
-	}
+func (s *Store) noteCleanStop() error {
 	s.nodeMu.Lock()
 	defer s.nodeMu.Unlock()
 	s.node.Clean, s.node.Lease = true, s.lease.gen.Last()
@@ -226,16 +238,20 @@ func (s *Store) NodeID() ring.NodeID { return s.node.NodeID }
 // Partitions returns Q.
 func (s *Store) Partitions() int { return s.node.Partitions }
 
-// Incarnation returns the present life of this node's data.
-func (s *Store) Incarnation() version.Incarnation { return s.node.incarnation() }
+// Incarnation returns the present life of this node's data. It may be another
+// than a moment before: for a dot, ask for it after its HLC.
+func (s *Store) Incarnation() version.Incarnation {
+	all := *s.incarnations.Load()
+	return all[len(all)-1]
+}
 
 // HadIncarnation reports whether this directory ever had that incarnation.
 func (s *Store) HadIncarnation(i version.Incarnation) bool {
-	return slices.Contains(s.node.Incarnations, i)
+	return slices.Contains(*s.incarnations.Load(), i)
 }
 
 // NextHLC issues an HLC above floor and above every one issued before, over
-// restarts too. It may block on an fsync.
+// restarts too. It blocks on an fsync when it is the first in 10 s.
 func (s *Store) NextHLC(nowMS int64, floor version.HLC) (version.HLC, error) {
 	return s.lease.next(nowMS, floor)
 }

@@ -13,8 +13,9 @@ import (
 // sweeper deletes what has expired. It goes by the expiry rows, in time order:
 //
 //  1. Every object that will expire has an expiry row, at or before that time
-//     or at a time to which the sweeper moved it. An update adds a row only
-//     where there was none or the expiry came nearer: a session that is
+//     or at a time to which the sweeper moved it, and so has a deleted one that
+//     must stay until the watermark passes it. An update adds a row only
+//     where there was none or the time came nearer: a session that is
 //     touched again and again costs no rows.
 //  2. A row whose time has come is looked at under its object's lock. The
 //     object is gone or no longer expires: the row is deleted. It expires
@@ -28,10 +29,19 @@ type sweeper struct {
 }
 
 const (
-	sweepRows    = 512 // rows looked at under one commit
-	sweepLag     = time.Minute
-	sweepRetryMS = 60_000 // until an object is looked at again that could not be purged or read
+	sweepRows = 512 // rows looked at under one commit
+	sweepLag  = time.Minute
+	// sweepRetryMS is how long after it was due an object is looked at again that
+	// could not be purged or read; from then on after as long as that has been so,
+	// up to the maximum. The watermark may stand still for a month, and objects
+	// that wait for it must not cost a look a minute each.
+	sweepRetryMS    = 60_000
+	sweepRetryMaxMS = 3_600_000
 )
+
+func retryMS(overdueMS int64) int64 {
+	return min(max(sweepRetryMS, overdueMS), sweepRetryMaxMS)
+}
 
 func (s *Store) runSweep() {
 	if s.Failure() != nil && !errors.Is(s.Failure(), ErrDiskFull) {
@@ -40,8 +50,12 @@ func (s *Store) runSweep() {
 	if _, err := s.Sweep(); err != nil {
 		s.log.Error().Err(err).Msg("cannot sweep")
 	}
+	s.recountSuspects()
 	if err := s.reclaimFlushed(); err != nil {
 		s.log.Error().Err(err).Msg("cannot reclaim what was flushed")
+	}
+	if err := s.reclaimHints(); err != nil {
+		s.log.Error().Err(err).Msg("cannot reclaim hints of what was flushed")
 	}
 }
 
@@ -109,15 +123,17 @@ func (s *Store) sweepRow(row []byte, nowMS int64) (purged bool, err error) {
 	hash := s.cache.hash(k.DB, k.User)
 	var o version.Object
 	_, _, unread := s.load(k.DB, k.User, hash, &o)
-	expireAtMS := expiryOf(&o)
 	before := footprintOf(k, &o)
-	purgeable := expireAtMS != 0 && s.purgeable(k, &o, nowMS)
+	purgeable := before.dueMS != 0 && s.purgeable(k, &o, nowMS)
 	s.open.mu.Lock()
 	defer s.open.mu.Unlock()
-	if unread != nil || expireAtMS != 0 && !purgeable {
-		later := expireAtMS
-		if later <= nowMS {
+	if unread != nil || before.dueMS != 0 && !purgeable {
+		later := before.dueMS
+		switch {
+		case unread != nil:
 			later = nowMS + sweepRetryMS
+		case later <= nowMS:
+			later = nowMS + retryMS(nowMS-later)
 		}
 		s.open.rows.set(k.appendExpiry(s.open.rows.key(), later), nil)
 	}

@@ -131,6 +131,7 @@ func (s *Store) quarantine(k Key, text []byte, cause error) {
 			return
 		}
 	}
+	s.suspect(s.partitionOf(k))
 	if s.writable(false) == nil {
 		s.open.mu.Lock()
 		s.open.rows.set(append(s.open.rows.key(), row...), text)
@@ -166,6 +167,7 @@ func (s *Store) update(db uint8, user []byte, nowMS int64, o *version.Object, ch
 			return 0, false, err
 		}
 		before.counts = weighCorrupt(k)
+		s.suspect(s.partitionOf(k))
 	}
 	if !change.Apply(o) {
 		return seq, false, nil
@@ -215,20 +217,22 @@ func (s *Store) UpdateMany(keys []Key, nowMS int64, objects []version.Object, ap
 
 // A footprint is what of an object matters for what is kept beside it.
 type footprint struct {
-	counts     Counts
-	expireAtMS int64
+	counts Counts
+	dueMS  int64
+	hash   uint64 // 0: absent
 }
 
 func footprintOf(k Key, o *version.Object) footprint {
 	if len(o.Siblings) == 0 {
 		return footprint{}
 	}
-	return footprint{weigh(k, o), expiryOf(o)}
+	return footprint{weigh(k, o), dueOf(o), o.Hash()}
 }
 
-// expiryOf returns when the last of the siblings expires, or 0 if one never
-// does.
-func expiryOf(o *version.Object) int64 {
+// dueOf returns when the sweeper should look at an object: when the last of its
+// siblings expires or, where all were deleted, some time after that. It is 0 if
+// one is there for ever.
+func dueOf(o *version.Object) int64 {
 	var last int64
 	for i := range o.Siblings {
 		sib := &o.Siblings[i]
@@ -240,6 +244,9 @@ func expiryOf(o *version.Object) int64 {
 		}
 		last = max(last, sib.ExpireAtMS)
 	}
+	if last == 0 {
+		return o.MaxHLC().Milliseconds() + sweepRetryMS
+	}
 	return last
 }
 
@@ -247,6 +254,17 @@ func expiryOf(o *version.Object) int64 {
 // nothing is alive, and all of which every owner has seen.
 func (s *Store) purgeable(k Key, o *version.Object, nowMS int64) bool {
 	return o.DeadAt(nowMS) && o.MaxHLC() <= s.opts.Watermark(s.partitionOf(k))
+}
+
+// settle takes from an object what is not to be stored of it, and reports
+// whether anything of it is.
+func (s *Store) settle(k Key, nowMS int64, o *version.Object) (stays bool) {
+	o.Flush(s.marks.of(k.DB)) // it may come late, from where the flush has not
+	if len(o.Siblings) == 0 || s.purgeable(k, o, nowMS) {
+		return false
+	}
+	o.Prune(s.opts.Watermark(s.partitionOf(k)))
+	return true
 }
 
 func (s *Store) store(k Key, hash uint64, nowMS int64, o *version.Object, before footprint) (seq uint64, full bool, err error) {
@@ -264,15 +282,14 @@ func (s *Store) store(k Key, hash uint64, nowMS int64, o *version.Object, before
 func (s *Store) storeLocked(k Key, hash uint64, nowMS int64, o *version.Object, before footprint) {
 	var after footprint
 	var buf []byte
-	o.Flush(s.marks.of(k.DB)) // it may come late, from where the flush has not
 	raise(&s.highest, o.MaxHLC())
+	stays := s.settle(k, nowMS, o)
 	rows := s.open.rows
 	row := k.appendObject(rows.key())
-	if len(o.Siblings) == 0 || s.purgeable(k, o, nowMS) {
+	if !stays {
 		rows.remove(row)
 		buf = slices.Clone(k.User)
 	} else {
-		o.Prune(s.opts.Watermark(s.partitionOf(k)))
 		after = footprintOf(k, o)
 		buf = make([]byte, 0, len(k.User)+encodedBytes(o))
 		buf = version.AppendObject(append(buf, k.User...), o)
@@ -281,16 +298,17 @@ func (s *Store) storeLocked(k Key, hash uint64, nowMS int64, o *version.Object, 
 			s.stats.wideClocks.Add(1)
 		}
 	}
-	if after.expireAtMS != 0 && (before.expireAtMS == 0 || after.expireAtMS < before.expireAtMS) {
+	if after.dueMS != 0 && (before.dueMS == 0 || after.dueMS < before.dueMS) {
 		// One that has expired already is still to be found by the sweeper, which
 		// has passed its time.
-		rows.set(k.appendExpiry(rows.key(), max(after.expireAtMS, nowMS)), nil)
+		rows.set(k.appendExpiry(rows.key(), max(after.dueMS, nowMS)), nil)
 	}
 	s.cache.put(hash, k.Token, buf, len(k.User), s.open.seq)
 	if s.failure.Load() != nil {
 		s.cache.clear() // fail may have cleared it before the put
 	}
 	s.counters.add(s.partitionOf(k), k.DB, after.counts.minus(before.counts))
+	s.trees.change(k, before.hash, after.hash)
 }
 
 // wideClock is the number of entries past which a vector clock is counted.

@@ -15,8 +15,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"cartwheel/bench/proc"
 )
 
 // clientsDir holds the clients that are not Go's, seen from this package's directory.
@@ -154,7 +152,7 @@ func TestExpressSessionsSurviveTheServer(t *testing.T) {
 	}
 	server := startSubject(t, set)
 	set.port = server.Port
-	app := startApp(t, filepath.Join(dir, "app.js"), server)
+	app := startApp(t, filepath.Join(dir, "app.js"), strconv.Itoa(server.Port))
 
 	ada, bob := newVisitor(t, app), newVisitor(t, app)
 	ada.sees("nobody", "GET", "/me")
@@ -185,9 +183,9 @@ func TestExpressSessionsSurviveTheServer(t *testing.T) {
 }
 
 // startApp runs the web application until the end of the test and returns its address.
-func startApp(t *testing.T, script string, server *proc.Server) string {
+func startApp(t *testing.T, script string, ports ...string) string {
 	t.Helper()
-	app := exec.Command("node", script, strconv.Itoa(server.Port))
+	app := exec.Command("node", append([]string{script}, ports...)...)
 	var said strings.Builder
 	app.Stderr = &said
 	out, err := app.StdoutPipe()

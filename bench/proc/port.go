@@ -47,4 +47,6 @@ func FreePort() (int, error) {
 	return 0, errors.New("no free port on 127.0.0.1")
 }
 
-func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+const localhost = "127.0.0.1"
+
+func loopback(port int) string { return net.JoinHostPort(localhost, strconv.Itoa(port)) }

@@ -2,6 +2,7 @@ package proc
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,8 +29,10 @@ const (
 type Options struct {
 	Args []string    // added to the command line
 	Dir  string      // data directory, kept by Close; made if empty
-	Port int         // of 127.0.0.1; a free one if 0
+	Port int         // of Host; a free one if 0
 	TLS  *tls.Config // how to reach the port, where Args make it a TLS port
+	Host string      // the address it listens at; 127.0.0.1 if empty
+	Wrap []string    // a command that runs the server in its own place by exec, as `ip netns exec NAME` does
 }
 
 // StartCartwheel starts `cartwheel serve` and returns when it answers PING. The context bounds the
@@ -38,21 +42,20 @@ func StartCartwheel(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return start(ctx, o, func(port int, dir string) *exec.Cmd {
-		args := append([]string{"serve", "--listen", loopback(port), "--data", dir}, o.Args...)
-		return exec.Command(binary, args...)
+	return start(ctx, o, func(addr, dir string) []string {
+		return append([]string{binary, "serve", "--listen", addr, "--data", dir}, o.Args...)
 	})
 }
 
 // StartRedis starts redis-server without snapshots, as StartCartwheel does cartwheel.
 func StartRedis(ctx context.Context, o Options) (*Server, error) {
-	return start(ctx, o, func(port int, dir string) *exec.Cmd {
-		args := []string{"--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", dir, "--save", ""}
-		return exec.Command(binaryRedis, append(args, o.Args...)...)
+	return start(ctx, o, func(addr, dir string) []string {
+		host, port, _ := net.SplitHostPort(addr) // start joined it
+		return append([]string{binaryRedis, "--bind", host, "--port", port, "--dir", dir, "--save", ""}, o.Args...)
 	})
 }
 
-func start(ctx context.Context, o Options, command func(port int, dir string) *exec.Cmd) (_ *Server, err error) {
+func start(ctx context.Context, o Options, command func(addr, dir string) []string) (_ *Server, err error) {
 	s := &Server{Port: o.Port, Dir: o.Dir, log: &tail{}, exited: make(chan struct{})}
 	if s.Port == 0 {
 		if s.Port, err = FreePort(); err != nil {
@@ -65,8 +68,9 @@ func start(ctx context.Context, o Options, command func(port int, dir string) *e
 		}
 		s.ownsDir = true
 	}
-	s.Addr = loopback(s.Port)
-	s.cmd = command(s.Port, s.Dir)
+	s.Addr = net.JoinHostPort(cmp.Or(o.Host, localhost), strconv.Itoa(s.Port))
+	line := append(slices.Clone(o.Wrap), command(s.Addr, s.Dir)...)
+	s.cmd = exec.Command(line[0], line[1:]...)
 	s.cmd.Env = environment()
 	s.cmd.Stdout, s.cmd.Stderr, s.cmd.WaitDelay = s.log, s.log, waitDelay
 	if err := spawn(s.cmd); err != nil {

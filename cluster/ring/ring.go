@@ -1,6 +1,6 @@
 // Package ring says where a key lives: its slot, its token, its partition and
-// the nodes that own it. It is pure: it knows nothing of who is up, of sockets
-// or of time.
+// the nodes that own it, now and after the moves under way. It is pure: it does
+// not agree on a document with other nodes, move any object or know who is up.
 package ring
 
 import (
@@ -9,7 +9,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math/bits"
 )
 
 // Slots is how many slots there are, as in Redis Cluster.
@@ -80,48 +79,13 @@ func (id *NodeID) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// A Ring is the table partition -> owners, with an epoch. It is immutable.
-type Ring struct {
-	epoch      uint64
-	partitions int
-	shift      uint // slots a partition, as a power of two
-	owners     [][]NodeID
-}
-
 // ErrPartitions is returned for a number of partitions that is not a power of
 // two between 1 and Slots.
 var ErrPartitions = errors.New("the number of partitions must be a power of two from 1 to 16384")
 
-// One returns the ring, of epoch 1, in which one node owns all partitions.
-func One(node NodeID, partitions int) (*Ring, error) {
-	if partitions < 1 || partitions > Slots || partitions&(partitions-1) != 0 {
-		return nil, ErrPartitions
-	}
-	r := &Ring{
-		epoch:      1,
-		partitions: partitions,
-		shift:      uint(slotBits - bits.TrailingZeros(uint(partitions))),
-		owners:     make([][]NodeID, partitions),
-	}
-	alone := []NodeID{node}
-	for p := range r.owners {
-		r.owners[p] = alone
-	}
-	return r, nil
+func partitionsValid(partitions int) bool {
+	return partitions >= 1 && partitions <= Slots && partitions&(partitions-1) == 0
 }
-
-// Epoch returns the ring's epoch; a newer ring has a higher one.
-func (r *Ring) Epoch() uint64 { return r.epoch }
-
-// Partitions returns Q, the number of partitions.
-func (r *Ring) Partitions() int { return r.partitions }
-
-// PartitionOf returns the partition that s lies in.
-func (r *Ring) PartitionOf(s Slot) Partition { return Partition(uint(s) >> r.shift) }
-
-// Owners returns the owners of p, the head of its preference list. The caller
-// must not change it.
-func (r *Ring) Owners(p Partition) []NodeID { return r.owners[p] }
 
 // PartitionOf returns the partition of s on a ring of that many partitions, a
 // power of two.

@@ -13,6 +13,8 @@ import (
 
 type commandLine struct {
 	Serve   serveCommand   `cmd:"" help:"Run a node."`
+	Dev     devCommand     `cmd:"" help:"Run a cluster on this machine, to try it and to develop against."`
+	Cluster clusterCommand `cmd:"" help:"Look at a cluster."`
 	Ping    pingCommand    `cmd:"" help:"Ask a node whether it answers; for health checks."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

@@ -20,23 +20,33 @@ import (
 
 	"cartwheel/cluster"
 	"cartwheel/server"
-	"cartwheel/store"
 )
 
 type serveCommand struct {
-	Listen       string         `help:"Address that clients connect to. Default ${default}." default:"127.0.0.1:6379" placeholder:"HOST:PORT"`
-	Data         string         `help:"Data directory; it is made if it is not there. Default ${default}." default:"./cartwheel-data" placeholder:"DIR" type:"path"`
-	Sync         store.SyncMode `help:"When a write is acknowledged: always (it is on the disk), everysec (the operating system has it, and the disk within a second), no (the operating system has it). Default ${default}." default:"everysec" placeholder:"MODE"`
-	Memory       byteSize       `help:"Memory for caches and memtables, at least 16MB. The process takes up to 300MB more. Default ${default}." default:"256MB" placeholder:"SIZE"`
-	PasswordFile string         `help:"File whose first line is the password that clients must give." placeholder:"FILE" type:"path"`
-	TLSCert      string         `help:"Certificate (PEM); makes clients speak TLS." placeholder:"FILE" type:"path"`
-	TLSKey       string         `help:"Key of the certificate (PEM)." placeholder:"FILE" type:"path"`
-	TLSCA        string         `help:"Certificates (PEM) of which clients must show a descendant." placeholder:"FILE" type:"path" name:"tls-ca"`
-	MaxClients   int            `help:"How many clients may be connected. Default ${default}." default:"10000" placeholder:"N"`
-	Protected    bool           `help:"Without a password, serve only clients on this machine. On by default." default:"true" negatable:"" name:"protected-mode"`
-	Config       string         `help:"TOML file with any of these settings, by their names." placeholder:"FILE" type:"path"`
-	LogLevel     string         `help:"Least level that is logged: debug, info, warn, error. Default ${default}." default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL"`
-	LogFormat    string         `help:"console for people, json for machines. Default ${default}." default:"console" enum:"console,json" placeholder:"FORMAT"`
+	Listen            string   `help:"Address that clients connect to. Default ${default}." default:"127.0.0.1:6379" placeholder:"HOST:PORT"`
+	Data              string   `help:"Data directory; it is made if it is not there. Default ${default}." default:"./cartwheel-data" placeholder:"DIR" type:"path"`
+	Sync              string   `help:"When a write is acknowledged: always (it is on the disk), everysec (the operating system has it, and the disk within a second), one (as everysec, but on the disk of one of the replicas), no (the operating system has it). Default ${default}." default:"everysec" placeholder:"MODE"`
+	Memory            byteSize `help:"Memory for caches and memtables, at least 16MB. The process takes up to 300MB more. Default ${default}." default:"256MB" placeholder:"SIZE"`
+	PasswordFile      string   `help:"File whose first line is the password that clients must give." placeholder:"FILE" type:"path"`
+	TLSCert           string   `help:"Certificate (PEM); makes clients speak TLS." placeholder:"FILE" type:"path"`
+	TLSKey            string   `help:"Key of the certificate (PEM)." placeholder:"FILE" type:"path"`
+	TLSCA             string   `help:"Certificates (PEM) of which clients must show a descendant." placeholder:"FILE" type:"path" name:"tls-ca"`
+	MaxClients        int      `help:"How many clients may be connected. Default ${default}." default:"10000" placeholder:"N"`
+	Protected         bool     `help:"Without a password, serve only clients on this machine. On by default." default:"true" negatable:"" name:"protected-mode"`
+	PeerListen        string   `help:"Address that the other nodes of a cluster connect to. Without it the node stays alone." placeholder:"HOST:PORT"`
+	PeerAnnounce      string   `help:"Address by which other nodes reach --peer-listen, where that is another." placeholder:"HOST:PORT"`
+	Join              []string `help:"Peer addresses of nodes of the cluster that a new node joins; without it, it creates one." placeholder:"HOST:PORT"`
+	Zone              string   `help:"What fails together with this node, such as a rack: replicas are spread over zones." placeholder:"NAME"`
+	Weight            int      `help:"Share of the data, beside that of other nodes. Default ${default}." default:"1" placeholder:"N"`
+	Replicas          int      `help:"How many nodes hold each key; of a new cluster. Default ${default}." default:"3" placeholder:"N"`
+	Partitions        int      `help:"How many partitions the keys are divided into, a power of two; of a new data directory. Default 1024." placeholder:"N"`
+	ClusterSecretFile string   `help:"File whose first line is the secret that nodes must share." placeholder:"FILE" type:"path"`
+	ClusterListen     string   `help:"Address of a second client port, which behaves as a Redis Cluster." placeholder:"HOST:PORT"`
+	ClusterAnnounce   string   `help:"Address by which clients reach --cluster-listen, where that is another." placeholder:"HOST:PORT"`
+	ClientAnnounce    string   `help:"Address by which clients reach --listen, where that is another." placeholder:"HOST:PORT"`
+	Config            string   `help:"TOML file with any of these settings, by their names." placeholder:"FILE" type:"path"`
+	LogLevel          string   `help:"Least level that is logged: debug, info, warn, error. Default ${default}." default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL"`
+	LogFormat         string   `help:"console for people, json for machines. Default ${default}." default:"console" enum:"console,json" placeholder:"FORMAT"`
 }
 
 // stopTimeout is how long commands that run may take to end.
@@ -60,22 +70,33 @@ func (s *serveCommand) Run(file *configFile, app *kong.Kong) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	keys, err := cluster.Open(store.Options{
-		Dir: s.Data, Sync: s.Sync, MemoryBytes: int64(s.Memory), Log: opts.Log,
-	})
+	node, err := s.nodeOptions(opts.Log)
 	if err != nil {
-		return fmt.Errorf("data directory %s: %w", s.Data, err)
+		return err
+	}
+	keys, err := cluster.Start(ctx, node)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return s.startError(err)
 	}
 	if ctx.Err() != nil {
 		return keys.Close()
 	}
 	opts.Keys = keys
 	srv := server.New(opts)
+	keys.Serve(srv.Executor())
 	if err := srv.Configure(file.settings); err != nil {
 		return errors.Join(fmt.Errorf("--config: %s: %w", file.path, err), keys.Close())
 	}
 	if err := srv.Listen(ctx, s.Listen); err != nil {
-		return errors.Join(listenError(s.Listen, err), keys.Close())
+		return errors.Join(listenError("--listen", s.Listen, err), keys.Close())
+	}
+	if s.ClusterListen != "" {
+		if err := srv.ListenCluster(ctx, s.ClusterListen); err != nil {
+			return errors.Join(listenError("--cluster-listen", s.ClusterListen, err), keys.Close())
+		}
 	}
 	opts.Log.Info().Msgf("cartwheel %s is ready: clients connect to %v, data is in %s, sync %s",
 		server.Version, srv.Addr(), s.Data, s.Sync)
@@ -117,7 +138,7 @@ func (s *serveCommand) serverOptions() (opts server.Options, err error) {
 		Open:        !s.Protected,
 		MemoryBytes: int64(s.Memory),
 		Log:         s.logger(),
-		Static:      [][2]string{{"sync", s.Sync.String()}, {"data", s.Data}, {"listen", s.Listen}},
+		Static:      [][2]string{{"sync", s.Sync}, {"data", s.Data}, {"listen", s.Listen}},
 	}
 	if s.MaxClients < 1 {
 		return opts, fmt.Errorf("--max-clients: must be at least 1, but is %d", s.MaxClients)
@@ -142,17 +163,22 @@ func (s *serveCommand) serverOptions() (opts server.Options, err error) {
 }
 
 func (s *serveCommand) password() (string, error) {
-	if s.PasswordFile == "" {
+	return firstLine("--password-file", s.PasswordFile)
+}
+
+// firstLine reads a secret from a file that a flag names, if it names one.
+func firstLine(flag, file string) (string, error) {
+	if file == "" {
 		return "", nil
 	}
-	text, err := os.ReadFile(s.PasswordFile)
+	text, err := os.ReadFile(file)
 	if err != nil {
-		return "", fmt.Errorf("--password-file: %w", err)
+		return "", fmt.Errorf("%s: %w", flag, err)
 	}
 	line, _, _ := strings.Cut(string(text), "\n")
 	line = strings.TrimSuffix(line, "\r")
 	if line == "" {
-		return "", fmt.Errorf("--password-file: the first line of %s is empty", s.PasswordFile)
+		return "", fmt.Errorf("%s: the first line of %s is empty", flag, file)
 	}
 	return line, nil
 }
@@ -212,12 +238,12 @@ func (s *serveCommand) limitMemory() {
 	}
 }
 
-func listenError(address string, err error) error {
+func listenError(flag, address string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("--listen: %s is taken by another process", address)
+		return fmt.Errorf("%s: %s is taken by another process", flag, address)
 	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("--listen: no permission to listen on %s", address)
+		return fmt.Errorf("%s: no permission to listen on %s", flag, address)
 	}
-	return fmt.Errorf("--listen: %s: %w", strconv.Quote(address), err)
+	return fmt.Errorf("%s: %s: %w", flag, strconv.Quote(address), err)
 }

@@ -7,14 +7,17 @@ import (
 	"strings"
 )
 
-// maxName is the length of the longest name that a nameIndex holds: two words.
+// maxName is the length of the longest name that has a slot in a nameIndex: two words.
 const maxName = 16
+
+// maxLongName bounds the names that a nameIndex holds at all.
+const maxLongName = 32
 
 // nameIndex finds a row by its name in any letter case. Every request goes through one, so it is
 // written for the profile:
 //
-//  1. A name is at most 16 bytes. It is loaded into two words, zero-padded, and its A to Z are
-//     folded to lower case eight bytes at a time.
+//  1. A name is at most 16 bytes: the few that are longer are in a map. It is loaded into two words,
+//     zero-padded, and its A to Z are folded to lower case eight bytes at a time.
 //  2. The words are hashed by multiplying into a table of slots, open addressing, linear probing, less
 //     than half full.
 //  3. A slot holds the folded words and the length, so that a comparison is three integers and
@@ -24,6 +27,7 @@ const maxName = 16
 type nameIndex struct {
 	slots []nameSlot // a power of two, or none
 	shift uint       // 64 - log2(len(slots))
+	long  map[string]*Command
 }
 
 type nameSlot struct {
@@ -37,7 +41,7 @@ func newNameIndex(commands []*Command) (nameIndex, error) {
 		return nameIndex{}, nil
 	}
 	log2 := bits.Len(uint(2 * len(commands)))
-	x := nameIndex{slots: make([]nameSlot, 1<<log2), shift: uint(64 - log2)}
+	x := nameIndex{slots: make([]nameSlot, 1<<log2), shift: uint(64 - log2), long: make(map[string]*Command)}
 	for _, c := range commands {
 		if err := x.add(c); err != nil {
 			return nameIndex{}, err
@@ -49,12 +53,15 @@ func newNameIndex(commands []*Command) (nameIndex, error) {
 func (x *nameIndex) add(c *Command) error {
 	name := []byte(c.Name)
 	switch {
-	case len(name) == 0 || len(name) > maxName:
-		return fmt.Errorf("command %q: a name has 1 to %d bytes", c.Name, maxName)
+	case len(name) == 0 || len(name) > maxLongName:
+		return fmt.Errorf("command %q: a name has 1 to %d bytes", c.Name, maxLongName)
 	case strings.ToLower(c.Name) != c.Name:
 		return fmt.Errorf("command %q: a name is in lower case", c.Name)
 	case x.find(name) != nil:
 		return fmt.Errorf("command %q is there twice", c.Name)
+	case len(name) > maxName:
+		x.long[c.Name] = c
+		return nil
 	}
 	low, high := fold(name)
 	i := x.home(low, high)
@@ -68,7 +75,7 @@ func (x *nameIndex) add(c *Command) error {
 func (x *nameIndex) find(name []byte) *Command {
 	length := len(name)
 	if length == 0 || length > maxName || len(x.slots) == 0 {
-		return nil
+		return x.findLong(name)
 	}
 	low, high := fold(name)
 	for i := x.home(low, high); ; i++ {
@@ -80,6 +87,21 @@ func (x *nameIndex) find(name []byte) *Command {
 			return slot.command
 		}
 	}
+}
+
+// findLong finds what has no slot.
+func (x *nameIndex) findLong(name []byte) *Command {
+	if len(x.long) == 0 || len(name) > maxLongName {
+		return nil
+	}
+	var folded [maxLongName]byte
+	for i, b := range name {
+		if 'A' <= b && b <= 'Z' {
+			b += 'a' - 'A'
+		}
+		folded[i] = b
+	}
+	return x.long[string(folded[:len(name)])]
 }
 
 // home is the slot at which the search for a name begins.

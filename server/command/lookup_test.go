@@ -42,6 +42,11 @@ func TestNearMissesAreNotFound(t *testing.T) {
 			t.Errorf("Lookup(%q) found %q", name, c.FullName())
 		}
 	}
+	for _, name := range []string{"cluster|count-failure-report", "cluster|count-failure-reports\x00", "cluster|" + strings.Repeat("x", 1000)} {
+		if c := find(name); c != nil {
+			t.Errorf("find(%q) found %q", name, c.FullName())
+		}
+	}
 	if c := find("get|list"); c != nil {
 		t.Errorf("GET has a subcommand %q", c.FullName())
 	}

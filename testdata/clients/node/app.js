@@ -1,14 +1,17 @@
 // A web application with express-session and connect-redis as their manuals show them.
-// Argument: the server's port. Prints the address it listens on.
+// Argument: the server's port, or the cluster ports of several nodes. Prints the address it listens on.
 'use strict';
 
 const express = require('express');
 const session = require('express-session');
 const { RedisStore } = require('connect-redis');
-const { createClient } = require('redis');
+const { createClient, createCluster } = require('redis');
 
 async function main() {
-  const client = createClient({ url: `redis://127.0.0.1:${process.argv[2]}` });
+  const urls = process.argv.slice(2).map((port) => `redis://127.0.0.1:${port}`);
+  const client = urls.length > 1
+    ? createCluster({ rootNodes: urls.map((url) => ({ url })) })
+    : createClient({ url: urls[0] });
   client.on('error', (err) => console.error('redis client:', err.message));
   await client.connect();
 

@@ -1,0 +1,16 @@
+// Package faults does to a cluster of real processes what may happen to it (nodes killed with
+// -9, stopped, restarted, cut off from each other, their clocks put wrong) while clients work on it,
+// and records what they see for the checkers of bench/check. It judges nothing itself, and knows
+// nothing of Cartwheel but its commands, its INFO and its flags.
+//
+// A run is, in this order:
+//
+//  1. nodes are started, each in a network namespace of its own where this machine allows it
+//  2. availability: a steady load on the nodes that stay, while others are killed or stopped
+//  3. faults one after the other, chosen by a seed, while workers of all workloads go on
+//  4. everything is healed; when no node holds a hint any more, INCR and SET NX at full health
+//  5. every key is read on every node, again and again until the nodes say the same
+//
+// Who owns what: Run owns its goroutines, one for each worker and one for the nemesis, and returns when
+// all have ended. A worker's operations are its own until then.
+package faults

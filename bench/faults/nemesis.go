@@ -1,0 +1,185 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"cartwheel/bench/check"
+)
+
+// Kinds of fault. A cut needs a network, skew a flag of the node.
+const (
+	kill         = "kill"          // one node, -9
+	killTwo      = "kill-two"      // two nodes, -9, a second apart
+	killAll      = "kill-all"      // all nodes at once, -9
+	stop         = "stop"          // one node, SIGSTOP
+	restart      = "restart"       // one node, SIGTERM
+	cutOne       = "cut-one"       // one node from all others
+	cutHalves    = "cut-halves"    // the cluster into two
+	cutDirection = "cut-direction" // one node cannot send to some others, but hears them
+	skew         = "skew"          // one node comes back with its clock put wrong
+)
+
+// Kinds are the names of all faults.
+func Kinds() []string {
+	return []string{kill, killTwo, killAll, stop, restart, cutOne, cutHalves, cutDirection, skew}
+}
+
+// skewMax bounds how wrong a clock is put: two nodes then differ by less than max-clock-drift.
+const skewMax = 200 * time.Millisecond
+
+// nemesis does faults to a system, one after the other.
+type nemesis struct {
+	system  system
+	network *network // nil: no cuts
+	offsets []atomic.Int64
+	kinds   []string
+	random  *rand.Rand
+	pace    pace
+	began   time.Time // of the history
+	out     io.Writer
+
+	done []check.Fault
+}
+
+// pace is how long faults, and the times between them, last.
+type pace struct{ faultMin, faultMax, calmMin, calmMax time.Duration }
+
+// run does faults until ctx ends, and heals the last. An error means that the nodes could not be had
+// back, so that nothing after it can be judged.
+func (n *nemesis) run(ctx context.Context) error {
+	for {
+		if !sleep(ctx, n.between(n.pace.calmMin, n.pace.calmMax)) {
+			return nil
+		}
+		f := check.Fault{Kind: n.kinds[n.random.IntN(len(n.kinds))], Begin: time.Since(n.began)}
+		f.Nodes = n.victims(f.Kind)
+		fmt.Fprintf(n.out, "%6.1fs %s of nodes %v\n", f.Begin.Seconds(), f.Kind, f.Nodes)
+		if err := n.begin(ctx, f); err != nil {
+			return fmt.Errorf("%s of nodes %v: %w", f.Kind, f.Nodes, err)
+		}
+		sleep(ctx, n.between(n.pace.faultMin, n.pace.faultMax))
+		// What was begun is healed, even if the time is over.
+		if err := n.heal(context.WithoutCancel(ctx), f); err != nil {
+			return fmt.Errorf("healing %s of nodes %v: %w", f.Kind, f.Nodes, err)
+		}
+		f.End = time.Since(n.began)
+		n.done = append(n.done, f)
+	}
+}
+
+// victims are the nodes of a fault; of cuts those on the one side.
+func (n *nemesis) victims(kind string) []int {
+	nodes := n.random.Perm(len(n.system.Addrs()))
+	switch kind {
+	case killAll:
+	case killTwo:
+		nodes = nodes[:min(2, len(nodes))]
+	case cutHalves:
+		nodes = nodes[:len(nodes)/2]
+	default:
+		nodes = nodes[:1]
+	}
+	slices.Sort(nodes)
+	return nodes
+}
+
+func (n *nemesis) begin(ctx context.Context, f check.Fault) error {
+	first := n.system.Node(f.Nodes[0])
+	switch f.Kind {
+	case kill, killAll, killTwo:
+		for i, node := range f.Nodes {
+			if i > 0 && f.Kind == killTwo {
+				sleep(ctx, time.Second)
+			}
+			if err := n.system.Node(node).Kill9(); err != nil {
+				return err
+			}
+		}
+		return nil
+	case stop:
+		return first.Stop()
+	case restart, skew:
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restartTimeout)
+		defer cancel()
+		if err := first.Terminate(ctx); err != nil {
+			return err
+		}
+		if f.Kind == skew {
+			n.offsets[f.Nodes[0]].Store(int64(n.between(0, 2*skewMax) - skewMax))
+			return first.Restart(ctx)
+		}
+		return nil
+	}
+	return n.cut(context.WithoutCancel(ctx), f)
+}
+
+func (n *nemesis) cut(ctx context.Context, f check.Fault) error {
+	for _, a := range f.Nodes {
+		for b := range n.system.Addrs() {
+			if slices.Contains(f.Nodes, b) || f.Kind == cutDirection && n.random.IntN(2) == 0 {
+				continue
+			}
+			if err := n.network.Cut(ctx, a, b); err != nil {
+				return err
+			}
+			if f.Kind == cutDirection {
+				continue
+			}
+			if err := n.network.Cut(ctx, b, a); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// restartTimeout bounds the end of a node and its start.
+const restartTimeout = 60 * time.Second
+
+func (n *nemesis) heal(ctx context.Context, f check.Fault) error {
+	ctx, cancel := context.WithTimeout(ctx, restartTimeout)
+	defer cancel()
+	switch f.Kind {
+	case stop:
+		return n.system.Node(f.Nodes[0]).Cont()
+	case cutOne, cutHalves, cutDirection:
+		return n.network.Heal(ctx)
+	}
+	var errs []error
+	starting := make(chan error)
+	for _, i := range f.Nodes {
+		n.offsets[i].Store(0)
+		go func() { starting <- n.system.Node(i).Restart(ctx) }()
+	}
+	for range f.Nodes {
+		errs = append(errs, <-starting)
+	}
+	return errors.Join(errs...)
+}
+
+func (n *nemesis) between(least, most time.Duration) time.Duration {
+	return least + time.Duration(n.random.Int64N(int64(most-least)+1))
+}
+
+// sleep tells whether the time passed before ctx ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// cuts tells whether a kind of fault needs a network.
+func cuts(kind string) bool { return strings.HasPrefix(kind, "cut-") }

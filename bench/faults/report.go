@@ -1,0 +1,159 @@
+package faults
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"cartwheel/bench/check"
+)
+
+// Report is what a run found. Saved, it can be judged again.
+type Report struct {
+	Seed      uint64           `json:"seed"`
+	Nodes     int              `json:"nodes"`
+	Faults    []check.Fault    `json:"faults"`
+	Missing   []string         `json:"missing,omitempty"` // kinds of fault that this machine cannot do, and why
+	Available []Available      `json:"available,omitempty"`
+	Trouble   []string         `json:"trouble,omitempty"` // with the nodes as a whole, and replies that should not be
+	Verdicts  []Verdict        `json:"verdicts"`
+	Histories []*check.History `json:"histories"`
+}
+
+// Verdict is a checker's on one history.
+type Verdict struct {
+	Workload   string                `json:"workload"`
+	Operations int                   `json:"operations"`
+	Outcomes   map[check.Outcome]int `json:"outcomes"`
+	Errors     map[string]int        `json:"errors"` // by kind
+	Violations []check.Violation     `json:"violations"`
+}
+
+// Judge runs the checkers on the histories.
+func (r *Report) Judge() {
+	r.Verdicts = nil
+	for _, h := range r.Histories {
+		v := Verdict{Workload: h.Workload, Operations: len(h.Operations), Outcomes: map[check.Outcome]int{}, Errors: map[string]int{}}
+		for i := range h.Operations {
+			o := &h.Operations[i]
+			v.Outcomes[o.Outcome]++
+			if o.Kind != "" {
+				v.Errors[o.Kind]++
+			}
+		}
+		judge, known := check.Workloads[h.Workload]
+		if !known {
+			judge = func(*check.History) []check.Violation {
+				return []check.Violation{{What: "no checker for workload " + h.Workload}}
+			}
+		}
+		v.Violations = judge(h)
+		r.Verdicts = append(r.Verdicts, v)
+	}
+}
+
+// Broken counts what is wrong.
+func (r *Report) Broken() int {
+	broken := len(r.Trouble)
+	for _, v := range r.Verdicts {
+		broken += len(v.Violations)
+	}
+	for _, a := range r.Available {
+		broken += len(a.Errors) + a.Reconnects
+	}
+	return broken
+}
+
+// shownMax bounds how much of each kind of trouble is printed; the saved report has all.
+const shownMax = 10
+
+// Print tells what was done and found.
+func (r *Report) Print(w io.Writer) error {
+	fmt.Fprintf(w, "seed %d, %d nodes, %d faults: %s\n", r.Seed, r.Nodes, len(r.Faults), r.faultCounts())
+	for _, missing := range r.Missing {
+		fmt.Fprintf(w, "not done: %s\n", missing)
+	}
+	for _, a := range r.Available {
+		fmt.Fprintf(w, "availability, %s of nodes %v for %.1f s: %d errors, %d connections lost\n  before: %v\n  during: %v\n",
+			a.Fault, a.Nodes, a.Lasted.Seconds(), len(a.Errors), a.Reconnects, a.Before, a.During)
+		printSome(w, a.Errors)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "workload\toperations\tacknowledged\trefused\tunknown\terrors\tverdict")
+	for _, v := range r.Verdicts {
+		verdict := "ok"
+		if n := len(v.Violations); n > 0 {
+			verdict = fmt.Sprintf("%d VIOLATIONS", n)
+		}
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%s\t%s\n", v.Workload, v.Operations, v.Outcomes[check.Acknowledged],
+			v.Outcomes[check.Refused], v.Outcomes[check.Unknown], counts(v.Errors), verdict)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, v := range r.Verdicts {
+		var lines []string
+		for _, violation := range v.Violations {
+			lines = append(lines, violation.Key+": "+violation.What)
+		}
+		printSome(w, lines)
+	}
+	printSome(w, r.Trouble)
+	return nil
+}
+
+func printSome(w io.Writer, lines []string) {
+	for n, line := range lines {
+		if n == shownMax {
+			fmt.Fprintf(w, "  ... and %d more\n", len(lines)-n)
+			return
+		}
+		fmt.Fprintf(w, "  %s\n", line)
+	}
+}
+
+func (r *Report) faultCounts() string {
+	kinds := map[string]int{}
+	for _, f := range r.Faults {
+		kinds[f.Kind]++
+	}
+	return counts(kinds)
+}
+
+func counts(of map[string]int) string {
+	var said []string
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		said = append(said, fmt.Sprintf("%s %d", name, of[name]))
+	}
+	if said == nil {
+		return "none"
+	}
+	return strings.Join(said, ", ")
+}
+
+// Save writes the report, with all histories, into a file that Load reads.
+func (r *Report) Save(path string) error {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return os.WriteFile(path, append(text, '\n'), 0o644)
+}
+
+// Load reads a saved report.
+func Load(path string) (*Report, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	r := &Report{}
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	return r, nil
+}

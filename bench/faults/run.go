@@ -1,0 +1,332 @@
+package faults
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cartwheel/bench/check"
+	"cartwheel/bench/local"
+	"cartwheel/bench/proc"
+)
+
+// Options says what is run.
+type Options struct {
+	Nodes     int
+	Seed      uint64
+	Duration  time.Duration // of the faults; what comes before and after takes about half a minute more
+	Workloads []string      // of Workloads(); all if empty
+	Kinds     []string      // of Kinds(); all that this machine can do if empty
+	Dir       string        // where the nodes' directories go; the system's temporary one if empty
+	Args      []string      // added to every node's command line
+	Out       io.Writer     // progress
+
+	// Short makes every phase as short as it can be, for a test.
+	Short bool
+}
+
+// Validate says what of the options makes no sense.
+func (o Options) Validate() error {
+	for _, names := range [][2][]string{{o.Workloads, Workloads()}, {o.Kinds, Kinds()}} {
+		for _, name := range names[0] {
+			if !slices.Contains(names[1], name) {
+				return fmt.Errorf("%s is none of %v", name, names[1])
+			}
+		}
+	}
+	switch {
+	case o.Nodes < 1 || o.Nodes > nodesMax:
+		return fmt.Errorf("the number of nodes is 1 to %d", nodesMax)
+	case o.Duration <= 0:
+		return errors.New("the duration is above 0")
+	case slices.Contains(o.Workloads, availability) && o.Nodes < stayMin+2:
+		return fmt.Errorf("%s needs %d nodes", availability, stayMin+2)
+	}
+	return nil
+}
+
+// nodesMax is what the addresses of one network, and one machine, suffice for.
+const nodesMax = 64
+
+// timing is how long the phases are.
+type timing struct {
+	before, during time.Duration // of availability
+	healthy        time.Duration
+	pace           pace
+}
+
+func (o Options) timing() timing {
+	if o.Short {
+		return timing{
+			before: 1500 * time.Millisecond, during: 3 * time.Second, healthy: 1500 * time.Millisecond,
+			pace: pace{time.Second, 2500 * time.Millisecond, 300 * time.Millisecond, time.Second},
+		}
+	}
+	return timing{
+		before: 5 * time.Second, during: 10 * time.Second, healthy: 5 * time.Second,
+		pace: pace{time.Second, 8 * time.Second, 500 * time.Millisecond, 5 * time.Second},
+	}
+}
+
+// restWithin bounds the wait for the nodes to be at rest behind the last fault.
+const restWithin = 60 * time.Second
+
+// Run starts nodes, does faults to them under load, and judges what the clients saw. It blocks for
+// about Duration and half a minute. An error means that something could not be run; promises that
+// were broken are in the report.
+func Run(ctx context.Context, o Options) (_ *Report, err error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	kinds, missing, network, err := possible(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if network != nil {
+		defer func() { err = errors.Join(err, network.Close()) }()
+	}
+	dir, err := os.MkdirTemp(o.Dir, "cartwheel-faults-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	offsets := make([]atomic.Int64, o.Nodes)
+	options := local.Options{Nodes: o.Nodes, Dir: dir, Args: o.Args, ArgsOf: func(i int) []string {
+		if offset := offsets[i].Load(); offset != 0 {
+			return []string{skewFlag, time.Duration(offset).String()}
+		}
+		return nil
+	}}
+	if network != nil {
+		options.Host, options.Wrap = network.Host, network.Wrap
+	}
+	cluster, err := local.Start(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, cluster.Close()) }()
+	r := &runner{Options: o, system: processes{cluster}, network: network, offsets: offsets, kinds: kinds, timing: o.timing()}
+	report, err := r.run(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, cluster.Log())
+	}
+	report.Missing = missing
+	return report, nil
+}
+
+// skewFlag is the hidden flag of the node that puts its clock wrong.
+const skewFlag = "--debug-clock-offset"
+
+// possible finds out which of the kinds can be done here, and makes the network that they need. What
+// was asked for by name, or in CI, must be possible.
+func possible(ctx context.Context, o Options) (kinds, missing []string, n *network, err error) {
+	must := len(o.Kinds) > 0 || os.Getenv("CI_FORBID_SKIP") == "1"
+	var networkErr error
+	wanted := o.Kinds
+	if len(wanted) == 0 {
+		wanted = Kinds()
+	}
+	if slices.ContainsFunc(wanted, cuts) {
+		if n, networkErr = newNetwork(ctx, o.Nodes); networkErr != nil && must {
+			return nil, nil, nil, networkErr
+		}
+	}
+	for _, kind := range wanted {
+		reason := networkErr
+		if !cuts(kind) {
+			reason = nil
+		}
+		if kind == skew {
+			reason = canSkew(ctx)
+		}
+		switch {
+		case reason == nil:
+			kinds = append(kinds, kind)
+		case len(o.Kinds) > 0:
+			if n != nil {
+				reason = errors.Join(reason, n.Close())
+			}
+			return nil, nil, nil, reason
+		default:
+			missing = append(missing, kind+": "+reason.Error())
+		}
+	}
+	return kinds, missing, n, nil
+}
+
+// canSkew asks the node whether it has the flag. Nothing from outside can put wrong the clock of one
+// process: it is a static executable, and Linux's time namespaces leave the wall clock alone.
+func canSkew(ctx context.Context) error {
+	binary, err := proc.Binary(ctx)
+	if err != nil {
+		return err
+	}
+	// The flag is hidden, so that help does not tell.
+	_, err = proc.Run(ctx, binary, "serve", skewFlag, "0s", "--help")
+	if err != nil {
+		return fmt.Errorf("the node has no %s", skewFlag)
+	}
+	return nil
+}
+
+// runner is a run of a system that has been started.
+type runner struct {
+	Options
+	system  system
+	network *network
+	offsets []atomic.Int64
+	kinds   []string
+	timing  timing
+	began   time.Time
+	report  Report
+}
+
+func (r *runner) run(ctx context.Context) (*Report, error) {
+	r.began = time.Now()
+	r.report = Report{Seed: r.Seed, Nodes: r.Nodes}
+	if r.wants(availability) && r.Nodes >= stayMin+2 {
+		if err := r.available(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var faulty, healthy []workload
+	for _, w := range workloads(r.Seed) {
+		switch {
+		case !r.wants(w.name):
+		case w.healthy:
+			healthy = append(healthy, w)
+		default:
+			faulty = append(faulty, w)
+		}
+	}
+	histories, err := r.underFaults(ctx, faulty)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(r.Out, "%6.1fs waiting for rest\n", time.Since(r.began).Seconds())
+	if err := waitSettled(ctx, r.system, restWithin); err != nil {
+		r.trouble(err)
+	}
+	fmt.Fprintf(r.Out, "%6.1fs at full health\n", time.Since(r.began).Seconds())
+	calm, cancel := context.WithTimeout(ctx, r.timing.healthy)
+	defer cancel()
+	histories = append(histories, r.work(calm, healthy)...)
+	fmt.Fprintf(r.Out, "%6.1fs reading every key on every node\n", time.Since(r.began).Seconds())
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	for n, w := range slices.Concat(faulty, healthy) {
+		if err := readFinals(ctx, r.system, w, histories[n], r.began); err != nil {
+			return nil, err
+		}
+	}
+	for _, h := range histories {
+		h.Faults = r.report.Faults
+	}
+	r.report.Histories = histories
+	r.report.Judge()
+	return &r.report, nil
+}
+
+func (r *runner) wants(workload string) bool {
+	return len(r.Workloads) == 0 || slices.Contains(r.Workloads, workload)
+}
+
+// trouble notes what is wrong with the nodes as a whole.
+func (r *runner) trouble(err error) { r.report.Trouble = append(r.report.Trouble, err.Error()) }
+
+// available measures both faults of promise 2.
+func (r *runner) available(ctx context.Context) error {
+	for _, fault := range []struct {
+		kind    string
+		victims []int
+	}{
+		{killTwo, []int{r.Nodes - 2, r.Nodes - 1}},
+		{stop, []int{r.Nodes - 1}},
+	} {
+		fmt.Fprintf(r.Out, "%6.1fs availability: %s of nodes %v\n", time.Since(r.began).Seconds(), fault.kind, fault.victims)
+		f := check.Fault{Kind: fault.kind, Nodes: fault.victims, Begin: time.Since(r.began)}
+		found, err := measureAvailable(ctx, r.system, fault.kind, fault.victims, r.timing.before, r.timing.during, r.Seed)
+		if err != nil {
+			return fmt.Errorf("%s of nodes %v: %w", fault.kind, fault.victims, err)
+		}
+		f.End = time.Since(r.began)
+		r.report.Faults = append(r.report.Faults, f)
+		r.report.Available = append(r.report.Available, *found)
+		if err := waitSettled(ctx, r.system, restWithin); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// underFaults runs the workloads while the nemesis is at work.
+func (r *runner) underFaults(ctx context.Context, chosen []workload) ([]*check.History, error) {
+	if len(chosen) == 0 {
+		return nil, nil
+	}
+	nemesis := &nemesis{
+		system: r.system, network: r.network, offsets: r.offsets, kinds: r.kinds,
+		random: rand.New(rand.NewPCG(r.Seed, 0xfa17)), pace: r.timing.pace, began: r.began, out: r.Out,
+	}
+	working, end := context.WithCancel(ctx)
+	defer end()
+	var failed error
+	var running sync.WaitGroup
+	running.Go(func() {
+		defer end()
+		limited, cancel := context.WithTimeout(ctx, r.Duration)
+		defer cancel()
+		if len(r.kinds) == 0 {
+			<-limited.Done()
+			return
+		}
+		failed = nemesis.run(limited)
+	})
+	histories := r.work(working, chosen)
+	running.Wait()
+	r.report.Faults = append(r.report.Faults, nemesis.done...)
+	return histories, failed
+}
+
+// work runs all workers of the workloads until ctx ends, and returns what they saw.
+func (r *runner) work(ctx context.Context, chosen []workload) []*check.History {
+	crews := make([][]*worker, len(chosen))
+	var working sync.WaitGroup
+	id := 0
+	for n, load := range chosen {
+		for range load.workers {
+			w := newWorker(id, r.system.Addrs(), r.Seed, r.began)
+			id++
+			crews[n] = append(crews[n], w)
+			working.Go(func() {
+				defer w.close()
+				for step := load.start(w); ctx.Err() == nil; w.rest(ctx) {
+					step()
+				}
+			})
+		}
+	}
+	working.Wait()
+	var histories []*check.History
+	for n, load := range chosen {
+		h := &check.History{Workload: load.name, Seed: r.Seed, Nodes: r.Nodes}
+		for _, w := range crews[n] {
+			h.Operations = append(h.Operations, w.operations...)
+			for _, strange := range w.strange {
+				r.trouble(fmt.Errorf("%s, worker %d: %s", load.name, w.id, strange))
+			}
+		}
+		slices.SortStableFunc(h.Operations, func(a, b check.Operation) int { return cmp.Compare(a.Call, b.Call) })
+		histories = append(histories, h)
+	}
+	return histories
+}

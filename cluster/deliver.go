@@ -1,0 +1,132 @@
+package cluster
+
+import (
+	"cartwheel/cluster/quorum"
+	"cartwheel/cluster/wire"
+	"cartwheel/store/version"
+)
+
+// deliver takes the ends of requests to a peer, all that came with one read.
+func (p *peer) deliver(replies []wire.Reply) {
+	c := p.c
+	highest, answered := version.HLC(0), false
+	for i := range replies {
+		reply := &replies[i]
+		if reply.Err == nil {
+			answered = true
+			highest = max(highest, version.HLC(reply.HLC))
+			if reply.Status == statusEpoch {
+				c.learn(reply.Payload)
+			}
+		}
+	}
+	if answered {
+		p.heard()
+		_ = c.observe(p, highest) // it says so itself
+	}
+	for i := range replies {
+		replies[i].Token.(ender).end(&replies[i])
+	}
+	c.settle()
+	c.Kick()
+}
+
+// An ender is told how a request ended.
+type ender interface{ end(reply *wire.Reply) }
+
+func (r *request) end(reply *wire.Reply) {
+	op := r.op
+	op.mu.Lock()
+	r.done = true
+	var notify func()
+	switch {
+	case reply.Err == nil && reply.Status == statusBehind:
+		if !op.ended || op.kind == kindWrite {
+			notify = op.teach(r)
+		}
+	case r.round != op.round:
+		// What came of an earlier round does not matter any more.
+	case reply.Err == nil && reply.Status == statusEpoch:
+		notify = op.renew()
+	case r.repair:
+		notify = op.repairReply(reply)
+	case op.kind == kindRead:
+		r.peer.took(op.c.uptime() - op.began)
+		notify = op.readReply(r, reply)
+	default:
+		notify = op.putReply(r, reply)
+	}
+	op.unref()
+	if notify != nil {
+		notify()
+	}
+}
+
+// teach sends the ring to a peer that is behind, and begins again.
+func (op *operation) teach(r *request) (notify func()) {
+	if v := op.c.view.Load(); r.peer.teaching.CompareAndSwap(false, true) {
+		if r.peer.sendOn(wire.Small, opDocument, v.epoch, requestTimeout, taught{r.peer}, v.text) != nil {
+			r.peer.teaching.Store(false)
+		}
+	}
+	if r.round != op.round {
+		return nil
+	}
+	return op.renew()
+}
+
+// taught ends the sending of a document.
+type taught struct{ p *peer }
+
+func (t taught) end(*wire.Reply) { t.p.teaching.Store(false) }
+
+// renewsMax is how often an operation begins again because rings differ.
+const renewsMax = 16
+
+// renew begins the operation again, on the ring that there is now.
+func (op *operation) renew() (notify func()) {
+	if op.renews++; op.renews > renewsMax {
+		if op.ended {
+			return nil
+		}
+		return op.tell(wireError(errUnknown))
+	}
+	v := op.c.view.Load()
+	op.begin(v, v.partition(op.key))
+	if op.kind == kindWrite {
+		op.retally()
+		return op.sendAll()
+	}
+	if op.ended {
+		return nil
+	}
+	op.round++
+	op.repairing = false
+	op.answers = op.answers[:0]
+	r, err := op.need.Reads(op.place.owners.Len())
+	if err != nil {
+		return op.tell(wireError(err))
+	}
+	op.here = op.place.holds()
+	if op.here {
+		if _, err := op.c.store.Get(op.db, op.key, op.object); err != nil {
+			op.here = false
+		}
+	}
+	op.startRead(r)
+	return op.look()
+}
+
+// retally begins to count anew on a ring that may have left this node out.
+func (op *operation) retally() {
+	pl := op.place
+	w, err := op.need.Writes(pl.owners.Len())
+	wNext, errNext := op.need.Writes(pl.next.Len())
+	if err != nil || errNext != nil {
+		w, wNext = pl.owners.Len(), pl.next.Len() // as many as there are
+	}
+	op.tally = quorum.NewTally(pl.owners, w, pl.next, wNext)
+	if pl.self >= 0 {
+		op.tally.Ack(pl.self)
+	}
+}

@@ -1,0 +1,164 @@
+package cluster
+
+import (
+	"errors"
+
+	"cartwheel/cluster/quorum"
+	"cartwheel/cluster/ring"
+	"cartwheel/cluster/wire"
+)
+
+// Route returns where a command on a key is to run: at this node if it is an owner
+// and any owner will do (anyOwner), else at the first live owner.
+func (c *Coordinator) Route(key []byte, anyOwner bool) (to ring.NodeID, place quorum.Place) {
+	v := c.view.Load()
+	if v.alone {
+		return to, quorum.Alone
+	}
+	pl := &v.places[v.partition(key)]
+	if anyOwner && pl.holds() {
+		return to, quorum.Here
+	}
+	for i, p := range pl.nodes {
+		if pl.owners.Has(i) && up(p) {
+			if i == pl.self {
+				return to, quorum.Here
+			}
+			return p.id, quorum.Away
+		}
+	}
+	return ring.NodeID{}, quorum.Away // Forward says that there is none
+}
+
+// A forward is a command that another node runs.
+type forward struct {
+	c     *Coordinator
+	f     *quorum.Forwarded
+	done  quorum.ForwardDone
+	tried []ring.NodeID
+	tries int
+}
+
+// Forward has another node run a command.
+func (c *Coordinator) Forward(to ring.NodeID, f *quorum.Forwarded, done quorum.ForwardDone) error {
+	fw := &forward{c: c, f: f, done: done}
+	return wireError(fw.send(to))
+}
+
+// send sends the command to a node, or else to another owner that is up.
+func (fw *forward) send(to ring.NodeID) error {
+	v := fw.c.view.Load()
+	text := appendForwarded(nil, fw.f)
+	p := v.byID[to]
+	for range len(v.peers) + 1 {
+		if p != nil {
+			fw.tried = append(fw.tried, p.id)
+			lane := wire.Small
+			if len(text) >= bulkBytes || fw.repliesLong() {
+				lane = wire.Bulk
+			}
+			err := p.sendOn(lane, opForward, v.epoch, requestTimeout, fw, text)
+			if err == nil {
+				return nil
+			}
+			if errors.Is(err, wire.ErrOverloaded) {
+				return err
+			}
+		}
+		if p = fw.another(v); p == nil {
+			break
+		}
+	}
+	return quorum.ErrNoReplicas
+}
+
+// repliesLong reports that the reply may be a whole value.
+func (fw *forward) repliesLong() bool {
+	name := fw.f.Args[0]
+	return name[0]|0x20 == 'g' || len(name) == 3 && len(fw.f.Args) > 3
+}
+
+// another returns a live owner that has not been tried.
+func (fw *forward) another(v *view) *peer {
+	if len(fw.f.Args) < 2 {
+		return nil
+	}
+	pl := &v.places[v.partition(fw.f.Args[1])]
+	for i, p := range pl.nodes {
+		if p == nil || !pl.owners.Has(i) || !p.up() {
+			continue
+		}
+		tried := false
+		for _, id := range fw.tried {
+			tried = tried || id == p.id
+		}
+		if !tried {
+			return p
+		}
+	}
+	return nil
+}
+
+func (fw *forward) end(reply *wire.Reply) {
+	err := reply.Err
+	switch {
+	case err == nil && reply.Status == statusOK:
+		fw.done.ForwardDone(append([]byte(nil), reply.Payload...), nil)
+		return
+	case err == nil && reply.Status == statusRefused:
+		err = &WireError{"ERR", string(reply.Payload), errUnknown}
+		if word, rest, ok := cutWord(string(reply.Payload)); ok {
+			err = &WireError{word, rest, errUnknown}
+		}
+	case err == nil && (reply.Status == statusBehind || reply.Status == statusEpoch), errors.Is(err, wire.ErrOverloaded):
+		// It was not run.
+		if fw.tries++; fw.tries <= callTries {
+			if err == nil && reply.Status == statusBehind {
+				fw.teach()
+			}
+			if fw.retry() == nil {
+				return
+			}
+		}
+		if err == nil {
+			err = errRings
+		}
+	case fw.f.Again:
+		if fw.send(ring.NodeID{}) == nil {
+			return
+		}
+		err = errUnknown
+	default:
+		err = errUnknown
+	}
+	fw.done.ForwardDone(nil, wireError(err))
+}
+
+// teach sends the ring to the node that was asked last. It takes it before the
+// command, which follows.
+func (fw *forward) teach() {
+	v := fw.c.view.Load()
+	if p := v.byID[fw.tried[len(fw.tried)-1]]; p != nil {
+		_ = p.sendOn(wire.Small, opDocument, v.epoch, requestTimeout, taught{p}, v.text)
+	}
+}
+
+// retry sends the command to the same node again.
+func (fw *forward) retry() error {
+	last := fw.tried[len(fw.tried)-1]
+	fw.tried = fw.tried[:len(fw.tried)-1]
+	return fw.send(last)
+}
+
+// cutWord splits a text whose first word is in capitals.
+func cutWord(s string) (word, rest string, ok bool) {
+	for i := range len(s) {
+		switch ch := s[i]; {
+		case ch == ' ' && i > 1:
+			return s[:i], s[i+1:], true
+		case ch < 'A' || ch > 'Z':
+			return "", s, false
+		}
+	}
+	return "", s, false
+}

@@ -1,0 +1,477 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"cartwheel/cluster/ring"
+	"cartwheel/cluster/wire"
+	"cartwheel/store"
+	"cartwheel/store/version"
+)
+
+// members are the other nodes that this one has links to.
+type members struct {
+	mu     sync.Mutex
+	byID   map[ring.NodeID]*peer // guarded by mu
+	closed bool                  // guarded by mu
+}
+
+func (m *members) close() {
+	m.mu.Lock()
+	m.closed = true
+	all := m.byID
+	m.byID = nil
+	m.mu.Unlock()
+	for _, p := range all {
+		p.link.Close()
+	}
+}
+
+func newRun() (run [8]byte) {
+	_, _ = rand.Read(run[:]) // never fails
+	return run
+}
+
+// records keeps what agreement must remember, as records of the store.
+type records struct{ store *store.Store }
+
+const (
+	recordDocument = "ring"
+	recordAcceptor = "acceptor"
+)
+
+func (r records) Load() (document, acceptor []byte, err error) {
+	if document, err = r.store.ReadRecord(recordDocument); err != nil {
+		return nil, nil, err
+	}
+	acceptor, err = r.store.ReadRecord(recordAcceptor)
+	return document, acceptor, err
+}
+
+func (r records) SaveDocument(b []byte) error { return r.store.WriteRecord(recordDocument, b) }
+func (r records) SaveAcceptor(b []byte) error { return r.store.WriteRecord(recordAcceptor, b) }
+
+// messenger carries the messages of agreement.
+type messenger struct{ c *Coordinator }
+
+func (m messenger) Call(ctx context.Context, to ring.NodeID, request []byte) ([]byte, error) {
+	p := m.c.peer(to)
+	if p == nil {
+		return nil, errDown
+	}
+	return m.c.call(ctx, p, wire.Small, opAgree, 0, request)
+}
+
+// peers is the cluster as package repair sees it.
+type peers struct{ c *Coordinator }
+
+func (ps peers) Self() ring.NodeID { return ps.c.store.NodeID() }
+func (ps peers) Ring() *ring.Ring  { return ps.c.view.Load().ring }
+func (ps peers) Up(id ring.NodeID) bool {
+	p := ps.c.peer(id)
+	return p != nil && p.up()
+}
+
+func (ps peers) Call(ctx context.Context, to ring.NodeID, msg []byte) ([]byte, error) {
+	p := ps.c.peer(to)
+	if p == nil {
+		return nil, errDown
+	}
+	return ps.c.call(ctx, p, wire.Bulk, opRepair, ps.c.view.Load().epoch, msg)
+}
+
+// peer returns the link to a node, nil where there is none.
+func (c *Coordinator) peer(id ring.NodeID) *peer {
+	c.members.mu.Lock()
+	defer c.members.mu.Unlock()
+	return c.members.byID[id]
+}
+
+// onDocument makes a document the ring that this node goes by. Agreement calls it
+// with a lock held.
+func (c *Coordinator) onDocument(d *ring.Document) {
+	self := c.store.NodeID()
+	c.members.mu.Lock()
+	if c.members.closed {
+		c.members.mu.Unlock()
+		return
+	}
+	var gone []*peer
+	for _, m := range d.Members {
+		p := c.members.byID[m.ID]
+		if p != nil && p.address() != m.Peer {
+			p.setAddress(m.Peer)
+		}
+		if p == nil && m.ID != self && m.Peer != "" {
+			c.members.byID[m.ID] = c.newPeer(m.ID, m.Peer)
+		}
+	}
+	byID := make(map[ring.NodeID]*peer, len(d.Members))
+	for id, p := range c.members.byID {
+		if _, is := d.Member(id); is {
+			byID[id] = p
+		} else {
+			gone = append(gone, p)
+			delete(c.members.byID, id)
+		}
+	}
+	c.members.mu.Unlock()
+	v := newView(d.Ring(), self, byID)
+	c.installing.Lock()
+	c.view.Store(v)
+	c.installing.Unlock()
+	c.changed.Add(1)
+	if c.repair != nil {
+		c.repair.RingChanged()
+	}
+	for _, p := range gone {
+		c.running.Go(p.link.Close)
+	}
+	c.log.Info().Uint64("epoch", d.Epoch).Int("members", len(d.Members)).Int("moving", len(d.Moves)).Msg("the ring")
+}
+
+// learn installs a ring document that a peer has sent.
+func (c *Coordinator) learn(text []byte) {
+	if _, err := c.agreement.Install(append([]byte(nil), text...)); err != nil {
+		c.log.Warn().Err(err).Msg("a peer has sent a ring document that is refused")
+	}
+}
+
+// newPeer begins to connect to a node.
+func (c *Coordinator) newPeer(id ring.NodeID, address string) *peer {
+	p := &peer{c: c, id: id}
+	p.setAddress(address)
+	p.link = wire.NewLink(wire.LinkOptions{
+		Identity: c.identity(func(h *wire.Hello) error {
+			if ring.NodeID(h.Node) != id {
+				return fmt.Errorf("the node at %s is %s, not %s", p.address(), ring.NodeID(h.Node), id)
+			}
+			return c.accept(h, p.address())
+		}),
+		Dial: func(ctx context.Context, _ wire.Lane) (net.Conn, error) {
+			return c.opts.Network.Dial(ctx, p.address())
+		},
+		Deliver: p.deliver,
+		Up:      p.connected,
+		Down:    p.disconnected,
+		Failed:  p.unreachable,
+	})
+	return p
+}
+
+// identity is what this node says of itself in handshakes.
+func (c *Coordinator) identity(accept func(*wire.Hello) error) wire.Identity {
+	return wire.Identity{
+		Secret: c.opts.Secret,
+		Hello: func() wire.Hello {
+			h := wire.Hello{Node: c.store.NodeID(), Run: c.run, Incarnation: uint64(c.store.Incarnation())}
+			if d := c.agreement.Current(); d != nil {
+				h.Cluster, h.Epoch = d.Cluster, d.Epoch
+			}
+			for db, mark := range c.store.FlushMarks() {
+				h.Marks[db] = uint64(mark)
+			}
+			return h
+		},
+		Seen: func(incarnation uint64) uint64 {
+			highest, _ := c.lives.of(version.Incarnation(incarnation))
+			return uint64(highest)
+		},
+		Accept: accept,
+	}
+}
+
+var (
+	errForeign   = errors.New("it belongs to another cluster")
+	errDuplicate = errors.New("another process has the same node id: was its data directory copied?")
+)
+
+// accept judges what a node says of itself, and takes what concerns this one.
+func (c *Coordinator) accept(h *wire.Hello, address string) error {
+	err := c.judge(h)
+	if err != nil {
+		c.log.Warn().Stringer("node", ring.NodeID(h.Node)).Str("addr", address).Err(err).Msg("a node is refused")
+		return err
+	}
+	var marks [databases]version.HLC
+	for db, mark := range h.Marks {
+		marks[db] = version.HLC(mark)
+	}
+	if err := c.store.RaiseMarks(marks); err != nil {
+		return err
+	}
+	c.lives.saw(version.Clock{{Incarnation: version.Incarnation(h.Incarnation), HLC: 0}})
+	return c.store.SeenOfMe(version.HLC(h.SeenHLC))
+}
+
+func (c *Coordinator) judge(h *wire.Hello) error {
+	if ring.NodeID(h.Node) == c.store.NodeID() {
+		if h.Run == c.run {
+			return errors.New("it is this node itself")
+		}
+		return errDuplicate
+	}
+	d := c.agreement.Current()
+	if d != nil && h.Cluster != d.Cluster && h.Cluster != (ring.ClusterID{}) {
+		return errForeign
+	}
+	if p := c.peer(ring.NodeID(h.Node)); p != nil && p.up() {
+		if run := p.run.Load(); run != nil && *run != h.Run && p.heardOfLate() {
+			return errDuplicate
+		}
+	}
+	return nil
+}
+
+// listen begins to serve other nodes.
+func (c *Coordinator) listen() error {
+	if c.opts.PeerListen == "" {
+		return nil
+	}
+	l, err := c.opts.Network.Listen(c.opts.PeerListen)
+	if err != nil {
+		return fmt.Errorf("listen for peers on %s: %w", c.opts.PeerListen, err)
+	}
+	c.listener = l
+	if c.opts.Self.Peer == "" {
+		c.opts.Self.Peer = l.Addr().String()
+	}
+	c.running.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				if c.serving.Err() != nil || errors.Is(err, net.ErrClosed) {
+					return
+				}
+				c.log.Error().Err(err).Msg("cannot accept a peer's connection")
+				select {
+				case <-c.stop:
+					return
+				case <-time.After(100 * time.Millisecond):
+				}
+				continue
+			}
+			c.running.Go(func() { c.servePeer(conn) })
+		}
+	})
+	return nil
+}
+
+// servePeer serves a connection that another node has dialed.
+func (c *Coordinator) servePeer(conn net.Conn) {
+	s := &serving{c: c}
+	err := wire.Serve(c.serving, conn, wire.ServeOptions{
+		Identity: c.identity(func(h *wire.Hello) error {
+			s.id = ring.NodeID(h.Node)
+			return c.accept(h, conn.RemoteAddr().String())
+		}),
+		Handler: s,
+	})
+	if err != nil {
+		c.log.Debug().Err(err).Stringer("addr", conn.RemoteAddr()).Msg("a peer's connection ends")
+	}
+}
+
+// serving hands the requests of one connection to the coordinator.
+type serving struct {
+	c  *Coordinator
+	id ring.NodeID
+}
+
+// Handle is for package wire.
+func (s *serving) Handle(b *wire.Batch) { s.c.handle(s.id, b) }
+
+// enter makes the node a member of its ring.
+func (c *Coordinator) enter(ctx context.Context) error {
+	d := c.agreement.Current()
+	self := c.opts.Self
+	self.ID, self.State = c.store.NodeID(), ring.Joining
+	switch {
+	case d == nil && len(c.opts.Join) == 0:
+		var id ring.ClusterID
+		_, _ = rand.Read(id[:])
+		first, err := ring.NewDocument(id, self, c.store.Partitions(), c.opts.Replicas)
+		if err != nil {
+			return err
+		}
+		return c.agreement.Create(first)
+	case d == nil:
+		return c.join(ctx, self)
+	}
+	if len(c.opts.Join) > 0 && len(d.Members) == 1 {
+		c.log.Warn().Msg("this node has a cluster of its own already, and does not join another: it needs an empty data directory for that")
+	}
+	if d.Partitions != c.store.Partitions() {
+		return fmt.Errorf("the ring has %d partitions, the data directory %d", d.Partitions, c.store.Partitions())
+	}
+	if c.opts.PeerListen == "" {
+		return nil
+	}
+	if m, is := d.Member(self.ID); is && (m.Peer != self.Peer || m.Client != self.Client || m.Cluster != self.Cluster || m.Zone != self.Zone) {
+		c.running.Go(func() { c.announce(self) })
+	}
+	return nil
+}
+
+// announce has the others agree on this node's addresses.
+func (c *Coordinator) announce(self ring.Member) {
+	for c.serving.Err() == nil {
+		_, err := c.agreement.Propose(c.serving, func(d *ring.Document) (*ring.Document, error) {
+			m, is := d.Member(self.ID)
+			if !is {
+				return nil, nil
+			}
+			m.Peer, m.Client, m.Cluster, m.Zone = self.Peer, self.Client, self.Cluster, self.Zone
+			return unlessUnchanged(d.WithChanged(m))
+		})
+		if err == nil {
+			return
+		}
+		c.log.Warn().Err(err).Msg("the others do not know this node's address yet")
+		c.pause(time.Second)
+	}
+}
+
+// unlessUnchanged makes of a change that changes nothing none.
+func unlessUnchanged(d *ring.Document, err error) (*ring.Document, error) {
+	if errors.Is(err, ring.ErrUnchanged) {
+		return nil, nil
+	}
+	return d, err
+}
+
+func (c *Coordinator) pause(d time.Duration) {
+	select {
+	case <-c.serving.Done():
+	case <-time.After(d):
+	}
+}
+
+// join asks nodes of the cluster, one after the other and for ever, to let this
+// one in.
+func (c *Coordinator) join(ctx context.Context, self ring.Member) error {
+	if c.opts.PeerListen == "" {
+		return errors.New("to join a cluster, a node needs an address for its peers")
+	}
+	ask, err := json.Marshal(joinRequest{Member: self, Partitions: c.store.Partitions()})
+	if err != nil {
+		return err
+	}
+	for {
+		for _, address := range c.opts.Join {
+			err := c.joinAt(ctx, address, ask)
+			if err == nil || ctx.Err() != nil {
+				return ctx.Err()
+			}
+			c.log.Warn().Err(err).Str("addr", address).Msg("cannot join there yet")
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// A joinRequest is what a node that wants to join says, in JSON.
+type joinRequest struct {
+	Member     ring.Member
+	Partitions int
+}
+
+const joinTimeout = 20 * time.Second
+
+func (c *Coordinator) joinAt(ctx context.Context, address string, ask []byte) error {
+	p := &peer{c: c}
+	up, failed := make(chan struct{}, 1), make(chan error, 8)
+	p.link = wire.NewLink(wire.LinkOptions{
+		Identity: c.identity(func(h *wire.Hello) error { return c.accept(h, address) }),
+		Dial:     func(ctx context.Context, _ wire.Lane) (net.Conn, error) { return c.opts.Network.Dial(ctx, address) },
+		Deliver: func(replies []wire.Reply) {
+			for i := range replies {
+				replies[i].Token.(ender).end(&replies[i])
+			}
+		},
+		Up: func(lane wire.Lane, _ *wire.Hello) {
+			if lane == wire.Small {
+				select {
+				case up <- struct{}{}:
+				default:
+				}
+			}
+		},
+		Failed: func(_ wire.Lane, err error) {
+			select {
+			case failed <- err:
+			default:
+			}
+		},
+	})
+	defer p.link.Close()
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	select {
+	case <-up:
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	text, err := c.call(ctx, p, wire.Small, opJoin, 0, ask)
+	if err != nil {
+		return err
+	}
+	_, err = c.agreement.Install(text)
+	return err
+}
+
+// admit lets a node in, and returns the ring that it is a member of.
+func (c *Coordinator) admit(ctx context.Context, ask []byte) ([]byte, error) {
+	var r joinRequest
+	if err := json.Unmarshal(ask, &r); err != nil {
+		return nil, fmt.Errorf("%w: %w", errMessage, err)
+	}
+	d := c.agreement.Current()
+	switch {
+	case d == nil:
+		return nil, errors.New("this node is no member itself yet")
+	case r.Partitions != d.Partitions:
+		return nil, fmt.Errorf("the cluster has %d partitions, the node %d: start it with --partitions %d", d.Partitions, r.Partitions, d.Partitions)
+	}
+	d, err := c.agreement.Propose(ctx, func(d *ring.Document) (*ring.Document, error) {
+		if _, is := d.Member(r.Member.ID); is {
+			return unlessUnchanged(d.WithChanged(r.Member))
+		}
+		return d.WithMember(r.Member)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return d.Append(nil), nil
+}
+
+// filled commits moves whose partitions are filled.
+func (c *Coordinator) filled(ctx context.Context, done []ring.Move) error {
+	_, err := c.agreement.Propose(ctx, func(d *ring.Document) (*ring.Document, error) {
+		wanted := slices.DeleteFunc(slices.Clone(done), func(m ring.Move) bool { return !slices.Contains(d.Moves, m) })
+		return unlessUnchanged(d.WithCommitted(wanted))
+	})
+	return err
+}
+
+type tcp struct{}
+
+func (tcp) Listen(address string) (net.Listener, error) { return net.Listen("tcp", address) }
+
+func (tcp) Dial(ctx context.Context, address string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", address)
+}

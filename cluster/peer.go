@@ -1,0 +1,99 @@
+package cluster
+
+import (
+	"sync/atomic"
+	"time"
+
+	"cartwheel/cluster/ring"
+	"cartwheel/cluster/wire"
+	"cartwheel/store/version"
+)
+
+// A peer is another node as this one sees it.
+type peer struct {
+	c    *Coordinator
+	id   ring.NodeID
+	link *wire.Link
+
+	where     atomic.Pointer[string]  // its address
+	run       atomic.Pointer[[8]byte] // of its process, as it last said
+	wired     atomic.Int32            // lanes that are connected
+	live      atomic.Bool             // it is believed to be up
+	heardNS   atomic.Int64            // when it last answered, by uptime
+	awaitedNS atomic.Int64            // since when it owes an answer, by uptime; 0: it owes none
+	teaching  atomic.Bool             // a ring document is on its way to it
+	unsent    atomic.Bool             // requests wait for a flush
+	usualNS   atomic.Int64
+	drifts    atomic.Bool // its clock is too far ahead
+	status    atomic.Pointer[status]
+	pinging   atomic.Bool
+}
+
+// requestTimeout is how long a peer may take to answer.
+const requestTimeout = time.Second
+
+// bulkBytes is the size from which a request goes by the lane for bulk.
+const bulkBytes = 32 << 10
+
+func (p *peer) up() bool { return p.live.Load() }
+
+// usual is how long the peer usually takes to answer.
+func (p *peer) usual() time.Duration { return time.Duration(p.usualNS.Load()) }
+
+// took notes how long one answer took.
+func (p *peer) took(d time.Duration) {
+	was := p.usualNS.Load()
+	p.usualNS.Store(was + (int64(d)-was)/8) // others may do so too; what one of them adds may be lost
+}
+
+// send appends a request, which Kick sends. The end is told to token, unless
+// there is an error: then nothing was sent.
+func (p *peer) send(op wire.Op, epoch uint64, token ender, parts ...[]byte) error {
+	size := 0
+	for _, part := range parts {
+		size += len(part)
+	}
+	lane := wire.Small
+	if size >= bulkBytes {
+		lane = wire.Bulk
+	}
+	return p.sendOn(lane, op, epoch, requestTimeout, token, parts...)
+}
+
+func (p *peer) sendOn(lane wire.Lane, op wire.Op, epoch uint64, timeout time.Duration, token ender, parts ...[]byte) error {
+	if p.awaitedNS.Load() == 0 {
+		p.awaitedNS.CompareAndSwap(0, int64(p.c.uptime()))
+	}
+	err := p.link.Send(lane, op, epoch, uint64(p.c.store.LastHLC()), timeout, token, parts...)
+	if err == nil && !p.unsent.Load() {
+		p.unsent.Store(true)
+	}
+	return err
+}
+
+func (p *peer) address() string { return *p.where.Load() }
+
+func (p *peer) setAddress(address string) { p.where.Store(&address) }
+
+// Kick sends the requests that have been appended, to each peer by one write.
+func (c *Coordinator) Kick() {
+	for _, p := range c.view.Load().peers {
+		if p.unsent.Load() && p.unsent.Swap(false) {
+			p.link.Flush()
+		}
+	}
+}
+
+// observe takes a peer's HLC into account.
+func (c *Coordinator) observe(p *peer, hlc version.HLC) error {
+	err := c.store.Observe(hlc)
+	if drifts := err != nil; drifts != p.drifts.Load() {
+		p.drifts.Store(drifts)
+		if drifts {
+			c.log.Warn().Stringer("node", p.id).Err(err).Msg("a node's clock is ahead: what it writes is refused")
+		} else {
+			c.log.Info().Stringer("node", p.id).Msg("a node's clock is right again")
+		}
+	}
+	return err
+}

@@ -1,0 +1,347 @@
+package cluster
+
+import (
+	"errors"
+
+	"cartwheel/cluster/quorum"
+	"cartwheel/cluster/wire"
+	"cartwheel/store"
+	"cartwheel/store/version"
+)
+
+// Read sets o to the object of a key as R owners have it; without siblings where
+// the key is absent. The payloads must not be written to, and stay valid.
+//
+//  1. This node's object is an answer, if it is an owner.
+//  2. Others are asked whether they have another one than it: those that have,
+//     send it. Where one is slow past its usual time, a further one is asked.
+//  3. The answers are merged. Where R is a quorum, the result is held by that many
+//     before it is shown, so that no later read can miss it; those that
+//     were behind get it in any case.
+func (c *Coordinator) Read(db uint8, key []byte, need quorum.Need, o *version.Object, done quorum.Done) (seq uint64, pending bool, err error) {
+	v := c.view.Load()
+	if v.alone {
+		if _, err := need.Reads(1); err != nil {
+			return 0, false, wireError(err)
+		}
+		seq, err = c.store.Get(db, key, o)
+		return seq, false, wireError(err)
+	}
+	p := v.partition(key)
+	pl := &v.places[p]
+	r, err := need.Reads(pl.owners.Len())
+	if err != nil {
+		return 0, false, wireError(err)
+	}
+	here := pl.holds()
+	if here {
+		seq, err = c.store.Get(db, key, o)
+		switch {
+		case errors.Is(err, store.ErrCorrupt):
+			here, seq = false, 0 // others have it; what they have replaces it
+		case err != nil:
+			return 0, false, wireError(err)
+		case r == 1:
+			return seq, false, nil
+		}
+	}
+	var w *waiter
+	if done == nil {
+		w = newWaiter()
+		done = w
+	}
+	op := c.newOperation(kindRead, db, key, need, done)
+	op.object, op.here, op.seq = o, here, seq
+	op.mu.Lock()
+	op.begin(v, p)
+	op.startRead(r)
+	notify := op.look()
+	op.started(notify)
+	if w != nil {
+		seq, err = w.wait(c)
+		return seq, false, err
+	}
+	return 0, true, nil
+}
+
+// started lets an operation go whose first requests are under way; the caller
+// holds mu, which is released.
+func (op *operation) started(notify func()) {
+	if !op.ended {
+		op.refs++
+		op.c.young.add(op)
+	}
+	op.unref()
+	if notify != nil {
+		notify()
+	}
+}
+
+// startRead asks as many replicas as are needed.
+func (op *operation) startRead(r int) {
+	op.tally = quorum.NewTally(op.place.owners, r, 0, 0)
+	op.merged = false
+	if op.here {
+		op.hash = op.object.Hash()
+		op.tally.Ack(op.place.self)
+	} else {
+		op.object.Reset()
+		op.readOwnHints()
+	}
+	for missing := r - op.acked(); missing > 0; missing-- {
+		if !op.askOne() {
+			break
+		}
+	}
+}
+
+func (op *operation) acked() int { return op.tally.Acked(op.place.owners) }
+
+// readOwnHints takes what this node keeps for an owner that cannot be asked.
+func (op *operation) readOwnHints() {
+	if op.need.Strict {
+		return
+	}
+	for i, p := range op.place.nodes {
+		if !op.place.owners.Has(i) || up(p) {
+			continue
+		}
+		var o version.Object
+		found, seq, err := op.c.store.GetHinted(op.db, op.key, &o)
+		if err == nil && found {
+			op.seq = max(op.seq, seq)
+			op.answered(answer{node: -1, object: o})
+			op.tally.Ack(i)
+		}
+		return
+	}
+}
+
+// askOne asks one more replica, the fastest owner that has not been asked or else
+// a fallback, and reports whether there was one.
+func (op *operation) askOne() bool {
+	for {
+		node, fastest := -1, (*peer)(nil)
+		for i, p := range op.place.nodes {
+			if p == nil || !op.place.owners.Has(i) || !p.up() || op.asked(p) {
+				continue
+			}
+			if fastest == nil || p.usual() < fastest.usual() {
+				node, fastest = i, p
+			}
+		}
+		if fastest == nil {
+			break
+		}
+		if op.ask(fastest, node, false) {
+			return true
+		}
+		op.tally.Fail(node)
+	}
+	for i, p := range op.place.nodes {
+		if !op.place.owners.Has(i) || i == op.place.self || op.standsFor(i) {
+			continue
+		}
+		if up(p) && op.asked(p) && !op.tally.Failed(i) {
+			continue
+		}
+		for f := op.nextFallback(); f != nil; f = op.nextFallback() {
+			if op.ask(f, i, true) {
+				return true
+			}
+		}
+		return false
+	}
+	return false
+}
+
+// standsFor reports that a fallback has been asked in the place of a node.
+func (op *operation) standsFor(node int) bool {
+	for _, r := range op.requests {
+		if r.node == node && r.hint && r.round == op.round {
+			return true
+		}
+	}
+	return false
+}
+
+func (op *operation) ask(p *peer, node int, fallback bool) bool {
+	r := op.request(p, node, fallback)
+	g := get{fallback: fallback, any: !op.here, db: op.db, hash: op.hash, key: op.key}
+	op.scratch = g.append(op.scratch[:0])
+	return op.send(r, opGet, op.scratch) == nil
+}
+
+// answered takes an object into the answers and into the merged one.
+func (op *operation) answered(a answer) {
+	if !a.same {
+		op.object.MergeIn(&a.object)
+		op.merged = true
+	}
+	op.answers = append(op.answers, a)
+}
+
+// readReply takes one replica's answer; the caller holds mu.
+func (op *operation) readReply(r *request, reply *wire.Reply) (notify func()) {
+	if op.ended || op.repairing {
+		return nil
+	}
+	err := reply.Err
+	switch {
+	case errors.Is(err, wire.ErrTooLarge) && !r.bulk:
+		g := get{fallback: r.hint, any: !op.here, db: op.db, hash: op.hash, key: op.key}
+		op.scratch = g.append(op.scratch[:0])
+		r.bulk, r.done = true, false
+		if err = r.peer.sendOn(wire.Bulk, opGet, op.v.epoch, requestTimeout, r, op.scratch); err == nil {
+			op.refs++
+			return nil
+		}
+		r.done = true
+	case err != nil:
+	case reply.Status == statusSame:
+		op.answered(answer{node: r.node, peer: r.peer, hint: r.hint, same: true})
+	case reply.Status == statusObject:
+		a := answer{node: r.node, peer: r.peer, hint: r.hint}
+		if len(reply.Payload) > 0 {
+			err = a.object.Decode(append([]byte(nil), reply.Payload...))
+		}
+		if err == nil {
+			op.answered(a)
+		}
+	default:
+		err = errMessage
+	}
+	if err == nil {
+		op.tally.Ack(r.node)
+		return op.look()
+	}
+	op.askOne()
+	if !op.underWayFor(r.node) {
+		op.tally.Fail(r.node)
+	}
+	return op.look()
+}
+
+// look ends a read that has its answers, or will never have them.
+func (op *operation) look() (notify func()) {
+	switch {
+	case op.tally.Enough():
+		return op.settleRead()
+	case op.tally.Hopeless() || !op.underWay():
+		return op.tell(wireError(quorum.ErrNoReplicas))
+	}
+	return nil
+}
+
+// underWay reports that a request of this round has yet to end.
+func (op *operation) underWay() bool {
+	for _, r := range op.requests {
+		if !r.done && r.round == op.round {
+			return true
+		}
+	}
+	return false
+}
+
+// underWayFor reports the same of requests for one node.
+func (op *operation) underWayFor(node int) bool {
+	for _, r := range op.requests {
+		if !r.done && r.round == op.round && r.node == node {
+			return true
+		}
+	}
+	return false
+}
+
+// settleRead ends a read that has its answers: at once where they agree, else
+// when a quorum holds what they make together.
+func (op *operation) settleRead() (notify func()) {
+	if !op.merged || len(op.object.Siblings) == 0 {
+		return op.tell(nil)
+	}
+	merged := op.object.Hash()
+	holders := 0
+	var behind []answer
+	for _, a := range op.answers {
+		hash := op.hash
+		if !a.same {
+			hash = a.object.Hash()
+		}
+		if hash == merged {
+			holders++
+		} else if a.peer != nil {
+			behind = append(behind, a)
+		}
+	}
+	if op.place.holds() {
+		if !op.here || op.hash != merged {
+			seq, _, err := op.c.store.Merge(op.db, op.key, op.c.store.NowMS(), op.object, &version.Object{})
+			if err != nil {
+				return op.tell(wireError(err))
+			}
+			op.seq = max(op.seq, seq)
+		}
+		holders++
+	}
+	if len(behind) == 0 {
+		return op.tell(nil)
+	}
+	r, _ := op.need.Reads(op.place.owners.Len())
+	op.missing = r - holders
+	if r < quorum.Majority(op.place.owners.Len()) {
+		op.missing = 0
+	}
+	op.repairing = true
+	op.text = version.AppendObject(op.text[:0], op.object)
+	for _, a := range behind {
+		op.repair(a)
+	}
+	if op.missing <= 0 {
+		return op.tell(nil)
+	}
+	if !op.underWay() {
+		return op.repairFailed()
+	}
+	return nil
+}
+
+// repair sends the merged object to a replica that is behind.
+func (op *operation) repair(a answer) {
+	r := op.request(a.peer, a.node, a.hint)
+	r.repair = true
+	p := put{db: op.db, key: op.key}
+	if a.hint {
+		id := op.place.ids[a.node]
+		p.hint = &id
+	}
+	op.scratch = p.append(op.scratch[:0])
+	if op.send(r, opPut, op.scratch, op.text) == nil {
+		op.c.stats.readRepairs.Add(1)
+	}
+}
+
+// repairReply takes the end of a repair; the caller holds mu.
+func (op *operation) repairReply(reply *wire.Reply) (notify func()) {
+	if op.ended {
+		return nil
+	}
+	if reply.Err == nil && (reply.Status == statusOK || reply.Status == statusLater) {
+		op.missing--
+	}
+	switch {
+	case op.missing <= 0:
+		return op.tell(nil)
+	case !op.underWay():
+		return op.repairFailed()
+	}
+	return nil
+}
+
+// repairFailed ends a read of which less than a quorum holds the result. A strict
+// one must not show what a later one may not find.
+func (op *operation) repairFailed() (notify func()) {
+	if op.need.Strict {
+		return op.tell(wireError(quorum.ErrNoReplicas))
+	}
+	return op.tell(nil)
+}

@@ -1,0 +1,475 @@
+package repair
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"cartwheel/cluster/ring"
+	"cartwheel/store"
+)
+
+// A council agrees on rings for a world: it is what Filled calls.
+type council struct {
+	w  *world
+	mu sync.Mutex
+	d  *ring.Document
+	// commits are how many moves each epoch has committed.
+	commits []int
+}
+
+// newCouncil makes a world whose nodes commit what they have filled. The first
+// document is adopted by begin.
+func newCouncil(t testing.TB, nodes int, tune func(i int, o *Options)) *council {
+	c := &council{}
+	c.w = newWorld(t, nodes, func(i int, o *Options) {
+		o.Filled = c.filled
+		o.FilledWait = 20 * time.Millisecond
+		if tune != nil {
+			tune(i, o)
+		}
+	})
+	return c
+}
+
+func (c *council) filled(_ context.Context, done []ring.Move) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	next, err := c.d.WithCommitted(done)
+	if err != nil {
+		return err
+	}
+	c.d = next
+	c.commits = append(c.commits, len(done))
+	c.w.adoptRing(next)
+	return nil
+}
+
+func (c *council) change(change func(d *ring.Document) (*ring.Document, error)) {
+	c.w.t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	next, err := change(c.d)
+	if err != nil {
+		c.w.t.Fatal(err)
+	}
+	c.d = next
+	c.w.adoptRing(next)
+}
+
+// begin makes some nodes, all with weight 1, the members of a settled ring.
+func (c *council) begin(replicas int, members ...int) {
+	c.w.t.Helper()
+	d, err := ring.NewDocument(ring.ClusterID{1}, ring.Member{ID: nodeID(members[0]), Peer: "p"}, testPartitions, replicas)
+	for _, i := range members[1:] {
+		if err == nil {
+			d, err = d.WithMember(ring.Member{ID: nodeID(i), Peer: "p"})
+		}
+		if err == nil && len(d.Moves) > 0 {
+			d, err = d.WithCommitted(slices.Clone(d.Moves))
+		}
+	}
+	if err != nil {
+		c.w.t.Fatal(err)
+	}
+	c.d = d
+	c.w.adoptRing(d)
+}
+
+func (c *council) join(i int) {
+	c.change(func(d *ring.Document) (*ring.Document, error) {
+		return d.WithMember(ring.Member{ID: nodeID(i), Peer: "p"})
+	})
+}
+
+func (c *council) settled() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.d.Moves) == 0
+}
+
+func (c *council) document() *ring.Document {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.d
+}
+
+func (w *world) start() {
+	for _, n := range w.nodes {
+		n.Start()
+	}
+}
+
+// put writes to all who own the key now or will, as a coordinator does.
+func (w *world) put(d *ring.Document, key, value string) error {
+	p := ring.PartitionOf(ring.SlotOf([]byte(key)), testPartitions)
+	table := d.Ring()
+	var first *node
+	for _, id := range holders(table, p) {
+		n := w.node(id)
+		if n.down.Load() {
+			continue
+		}
+		if first == nil {
+			first = n
+			if err := n.tryWrite(key, write{value: value}); err != nil {
+				return err
+			}
+			continue
+		}
+		n.merge(key, first.object(key))
+	}
+	return nil
+}
+
+// owned fails unless each owner of the ring has all of these.
+func (w *world) owned(d *ring.Document, want map[string]string) {
+	w.t.Helper()
+	for key, value := range want {
+		p := ring.PartitionOf(ring.SlotOf([]byte(key)), testPartitions)
+		for _, id := range d.Owners[p] {
+			n := w.node(id)
+			if n.down.Load() {
+				continue
+			}
+			o := n.object(key)
+			if len(o.Siblings) != 1 || string(o.Siblings[0].Payload) != value {
+				w.t.Fatalf("%s at owner %s of partition %d: %+v, not %q", key, id, p, o, value)
+			}
+		}
+	}
+}
+
+func TestJoinsOfAnEmptyClusterCommitInOneEpochEach(t *testing.T) {
+	c := newCouncil(t, 3, func(_ int, o *Options) { o.FilledWait = time.Minute })
+	c.begin(3, 0)
+	c.w.start()
+	for i := 1; i < 3; i++ {
+		c.join(i)
+		until(t, "the join is done", c.settled)
+	}
+	if len(c.commits) != 2 {
+		t.Errorf("committed %v", c.commits)
+	}
+	if _, _, kinds := c.w.count(); kinds[askCompare] != 0 {
+		t.Errorf("compared keys of nothing: %v", kinds)
+	}
+}
+
+func TestSeveralJoinAtOnce(t *testing.T) {
+	c := newCouncil(t, 5, nil)
+	c.begin(3, 0)
+	want := map[string]string{}
+	for i := range 300 {
+		want[keyOf(i)] = fmt.Sprint(i)
+		c.w.nodes[0].set(keyOf(i), want[keyOf(i)])
+	}
+	c.w.start()
+	for i := 1; i < 5; i++ {
+		c.join(i)
+	}
+	until(t, "all have joined", c.settled)
+	c.w.owned(c.document(), want)
+}
+
+func TestFillingUnderWritesLosesNothing(t *testing.T) {
+	c := newCouncil(t, 4, nil)
+	c.begin(2, 0, 1)
+	c.w.start()
+	want := map[string]string{}
+	var mu sync.Mutex // a write and a change of the ring are not under way together
+	put := func(i int) {
+		mu.Lock()
+		defer mu.Unlock()
+		key, value := keyOf(i%500), strings.Repeat("v", i%700)+fmt.Sprint(i)
+		if err := c.w.put(c.document(), key, value); err != nil {
+			t.Error(err)
+		}
+		want[key] = value
+	}
+	for i := range 1000 {
+		put(i)
+	}
+	var stop atomic.Bool
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		for i := 1000; !stop.Load(); i++ {
+			put(i)
+		}
+	})
+	filled := c.filled
+	for _, n := range c.w.nodes {
+		n.opts.Filled = func(ctx context.Context, done []ring.Move) error {
+			mu.Lock()
+			defer mu.Unlock()
+			return filled(ctx, done)
+		}
+	}
+	for _, i := range []int{2, 3} {
+		mu.Lock()
+		c.join(i)
+		mu.Unlock()
+		until(t, "the join is done", c.settled)
+	}
+	mu.Lock()
+	c.change(func(d *ring.Document) (*ring.Document, error) { return d.WithoutMember(nodeID(0)) })
+	mu.Unlock()
+	until(t, "the first has left", c.settled)
+	stop.Store(true)
+	writer.Wait()
+	c.w.owned(c.document(), want)
+}
+
+func TestAMoveWaitsForItsSource(t *testing.T) {
+	c := newCouncil(t, 3, nil)
+	c.begin(2, 0, 1)
+	want := map[string]string{}
+	for i := range 200 {
+		want[keyOf(i)] = "v"
+		if err := c.w.put(c.document(), keyOf(i), "v"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.w.nodes[0].down.Store(true)
+	c.w.start()
+	c.join(2)
+	until(t, "what comes from the one that is up is filled", func() bool {
+		for _, m := range c.document().Moves {
+			if m.From == nodeID(1) {
+				return false
+			}
+		}
+		return true
+	})
+	for _, m := range c.document().Moves {
+		if m.From != nodeID(0) {
+			t.Errorf("left is %+v", m)
+		}
+	}
+	if c.settled() {
+		t.Error("all is filled, though a source was down all the time")
+	}
+	c.w.nodes[0].down.Store(false)
+	c.w.nodes[2].PeerUp(nodeID(0))
+	until(t, "all is filled", c.settled)
+	c.w.owned(c.document(), want)
+}
+
+func TestWhatADeadNodeHadIsFilledFromAllOthers(t *testing.T) {
+	c := newCouncil(t, 4, nil)
+	c.begin(3, 0, 1, 2)
+	want := map[string]string{}
+	for i := range 200 { // each write missed one owner, never the same
+		key := keyOf(i)
+		want[key] = "v"
+		writer := c.w.nodes[i%3]
+		writer.set(key, "v")
+		c.w.nodes[(i+1)%3].merge(key, writer.object(key))
+	}
+	c.w.nodes[2].down.Store(true)
+	c.w.nodes[1].down.Store(true)
+	c.w.nodes[3].Start()
+	c.change(func(d *ring.Document) (*ring.Document, error) {
+		return d.WithReplaced(nodeID(2), ring.Member{ID: nodeID(3), Peer: "p"})
+	})
+	until(t, "the one owner that is up was asked", func() bool {
+		c.w.nodes[3].mu.Lock()
+		defer c.w.nodes[3].mu.Unlock()
+		for _, f := range c.w.nodes[3].fills {
+			if !f.done[nodeID(0)] {
+				return false
+			}
+		}
+		return len(c.w.nodes[3].fills) > 0
+	})
+	c.w.nodes[3].replan()
+	if ready := c.w.nodes[3].Figures().FillReady; ready != 0 || len(c.commits) != 0 {
+		t.Errorf("%d filled from less than a majority", ready)
+	}
+	c.w.nodes[1].down.Store(false)
+	c.w.nodes[3].PeerUp(nodeID(1))
+	until(t, "it is replaced", c.settled)
+	for key := range want {
+		if o := c.w.nodes[3].object(key); len(o.Siblings) != 1 {
+			t.Fatalf("the heir lacks %s", key)
+		}
+	}
+}
+
+func TestWhoGoesWithoutHeirBringsTheOthersWhatItHas(t *testing.T) {
+	for _, dead := range []bool{false, true} {
+		c := newCouncil(t, 3, nil)
+		c.begin(3, 0, 1, 2)
+		c.w.start()
+		key := keyOf(7)
+		c.w.nodes[2].set(key, "only here")
+		c.w.nodes[2].down.Store(dead)
+		c.change(func(d *ring.Document) (*ring.Document, error) { return d.WithoutMember(nodeID(2)) })
+		until(t, "it has left", c.settled)
+		if _, still := c.document().Member(nodeID(2)); still {
+			t.Error("still a member")
+		}
+		if !dead {
+			c.w.owned(c.document(), map[string]string{key: "only here"})
+		}
+	}
+}
+
+func TestAFillInterruptedAtEveryCallIsResumed(t *testing.T) {
+	for fail := 1; ; fail++ {
+		c := newCouncil(t, 2, nil)
+		c.begin(1, 0)
+		want := map[string]string{}
+		for i := range 40 {
+			want[keyOf(i)] = fmt.Sprint(i)
+			c.w.nodes[0].set(keyOf(i), want[keyOf(i)])
+		}
+		var failed atomic.Bool
+		c.w.meddleWith(func(call int, _, _ *node, _ []byte) (before, after error) {
+			if call != fail {
+				return nil, nil
+			}
+			failed.Store(true)
+			if fail%2 == 0 {
+				return errCut, nil
+			}
+			return nil, errCut
+		})
+		c.w.nodes[1].Start()
+		c.join(1)
+		until(t, "the join is done", c.settled)
+		c.w.owned(c.document(), want)
+		c.w.stop()
+		if !failed.Load() {
+			return
+		}
+	}
+}
+
+func TestAnyHistoryOfTheRingWithLossesKeepsEverything(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		c := newCouncil(t, 5, nil)
+		defer c.w.stop()
+		c.begin(rapid.IntRange(1, 3).Draw(rt, "replicas"), 0, 1)
+		loss := rapid.IntRange(0, 5).Draw(rt, "loses one message in")
+		c.w.meddleWith(func(call int, _, _ *node, msg []byte) (before, after error) {
+			if loss > 1 && (call+len(msg))%loss == 0 {
+				return errCut, nil
+			}
+			if loss > 1 && (call*7+len(msg))%loss == 1 {
+				return nil, errCut
+			}
+			return nil, nil
+		})
+		want := map[string]string{}
+		for i := range rapid.IntRange(1, 60).Draw(rt, "keys") {
+			want[keyOf(i)] = fmt.Sprint(i)
+			if err := c.w.put(c.document(), keyOf(i), want[keyOf(i)]); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		c.w.start()
+		members := 2
+		for range rapid.IntRange(1, 5).Draw(rt, "changes") {
+			switch change := rapid.IntRange(0, 3).Draw(rt, "change"); {
+			case change < 2 && members < 5:
+				c.join(members)
+				members++
+			case change == 2 && c.document().Members != nil:
+				c.change(func(d *ring.Document) (*ring.Document, error) {
+					next, err := d.WithoutMember(nodeID(rapid.IntRange(0, members-1).Draw(rt, "who leaves")))
+					if err != nil {
+						return d, nil
+					}
+					return next, nil
+				})
+			}
+			if rapid.Bool().Draw(rt, "wait") {
+				until(t, "the ring settles", c.settled)
+			}
+		}
+		c.w.meddleWith(nil)
+		until(t, "the ring settles", c.settled)
+		c.w.owned(c.document(), want)
+	})
+}
+
+func TestFillsOfAMissedEpochBeginAnew(t *testing.T) {
+	w := newWorld(t, 2, nil)
+	d := w.document(5, 0)
+	d.Moves = []ring.Move{{Partition: 1, From: nodeID(0), To: nodeID(1)}}
+	w.adoptRing(d)
+	n := w.nodes[1]
+	n.replan()
+	if err := n.fillFrom(context.Background(), nodeID(0)); err != nil {
+		t.Fatal(err)
+	}
+	n.replan()
+	if f := n.Figures(); f.FillReady != 1 {
+		t.Fatalf("%+v", f)
+	}
+	for _, step := range []struct {
+		epoch uint64
+		ready int
+	}{{6, 1}, {8, 0}} {
+		next := *d
+		next.Epoch = step.epoch
+		w.adoptRing(&next)
+		n.replan()
+		if f := n.Figures(); f.FillReady != step.ready {
+			t.Errorf("epoch %d: %d moves filled, not %d", step.epoch, f.FillReady, step.ready)
+		}
+	}
+}
+
+func TestAFillDoesNotTrustTrees(t *testing.T) {
+	w := newWorld(t, 2, nil)
+	w.nodes[0].opts.Store = forgetful{w.nodes[0].store}
+	w.nodes[1].opts.Store = forgetful{w.nodes[1].store}
+	d := w.document(1, 0)
+	for p := range ring.Partition(testPartitions) {
+		d.Moves = append(d.Moves, ring.Move{Partition: p, From: nodeID(0), To: nodeID(1)})
+	}
+	w.adoptRing(d)
+	for i := range 100 {
+		w.nodes[0].set(keyOf(i), "v")
+		if i%2 == 0 {
+			w.nodes[1].merge(keyOf(i), w.nodes[0].object(keyOf(i)))
+		}
+	}
+	w.nodes[1].replan()
+	if err := w.nodes[1].fillFrom(context.Background(), nodeID(0)); err != nil {
+		t.Fatal(err)
+	}
+	w.sameEverywhere(0, 1)
+}
+
+// forgetful is a store whose trees show nothing, as after a flush.
+type forgetful struct{ *store.Store }
+
+func (forgetful) Root(ring.Partition) uint64       { return 0 }
+func (forgetful) Leaves(ring.Partition) [64]uint64 { return [64]uint64{} }
+
+func TestAFailedCommitIsTriedAgain(t *testing.T) {
+	refused := errors.New("another was agreed on")
+	c := newCouncil(t, 2, nil)
+	c.begin(1, 0)
+	filled, tries := c.filled, 0
+	c.w.nodes[1].opts.Filled = func(ctx context.Context, done []ring.Move) error {
+		if tries++; tries < 3 {
+			return refused
+		}
+		return filled(ctx, done)
+	}
+	c.w.start()
+	c.join(1)
+	until(t, "the join is done", c.settled)
+}

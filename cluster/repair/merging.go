@@ -1,0 +1,55 @@
+package repair
+
+import (
+	"errors"
+
+	"cartwheel/store"
+	"cartwheel/store/version"
+)
+
+// A merging joins a page of objects from elsewhere into what is stored here, in
+// one commit.
+type merging struct {
+	store   Store
+	nowMS   int64
+	remote  version.Object
+	result  version.Object
+	seq     uint64
+	count   int
+	changed int
+	refused []int // numbers of objects from the future
+}
+
+func (r *Repair) newMerging() *merging {
+	return &merging{store: r.opts.Store, nowMS: r.opts.Store.NowMS()}
+}
+
+// add merges the object of that number. It is in place when commit has returned.
+func (m *merging) add(n int, k store.Key, text []byte) error {
+	if err := m.remote.Decode(text); err != nil {
+		return err
+	}
+	return m.addObject(n, k, &m.remote)
+}
+
+func (m *merging) addObject(n int, k store.Key, remote *version.Object) error {
+	m.count++
+	seq, changed, err := m.store.Merge(k.DB, k.User, m.nowMS, remote, &m.result)
+	if errors.Is(err, store.ErrDrift) {
+		m.refused = append(m.refused, n)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	m.seq = max(m.seq, seq)
+	if changed {
+		m.changed++
+	}
+	return nil
+}
+
+// commit makes all that was added durable.
+func (m *merging) commit() error { return m.store.Commit(m.seq) }
+
+func isCorrupt(err error) bool { return errors.Is(err, store.ErrCorrupt) }

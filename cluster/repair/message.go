@@ -1,0 +1,272 @@
+package repair
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"math/bits"
+
+	"github.com/cespare/xxhash/v2"
+
+	"cartwheel/cluster/ring"
+	"cartwheel/store"
+	"cartwheel/store/version"
+)
+
+// A message is its kind, 1 byte, a hash of the sender's flush marks, 8 bytes, and
+// the kind's own fields. Numbers of no fixed size are uvarints in their shortest form; a key is
+// db 1, length, bytes; a list without a count goes on to the end.
+//
+//	marks    16 flush marks, 8 each            -> the same, of the callee, after it has raised its own
+//	roots    (partition, root 8)...            -> the partitions whose root differs...
+//	leaves   mode 1, (partition, mask 8, a leaf 8 for each bit)...
+//	                                           -> (busy 1, mask 8 of those that differ) for each
+//	compare  mode 1, partition, mask 8, flags 1, [from key], [to key], (key, hash 8)...
+//	                                           -> flags 1, [reached key], findings...
+//	objects  (push 1, key, length, object | pull 1, key)...
+//	                                           -> changed, refused count, refused..., (length, object)...
+//	release  partitions...                     -> nothing
+//	owed     partitions...                     -> those that are repaired...
+//	holding  partitions...                     -> those of which anything is stored...
+//
+// A reply is its status, 1 byte, milliseconds that the caller should pause, and what is shown.
+const (
+	askMarks = iota + 1
+	askRoots
+	askLeaves
+	askCompare
+	askObjects
+	askRelease
+	askOwed
+	askHolding
+)
+
+const (
+	statusOK       = iota
+	statusNotReady // the hash trees are being rebuilt
+	statusMarks    // the flush marks differ
+	statusBusy     // too much is being served, or the partition is in another exchange
+	statusNotOwner // a partition is not the callee's
+)
+
+// The modes of a comparison.
+const (
+	modeShared   = 1 << iota // between owners: one exchange of a partition at a time
+	modePushOnly             // the caller wants nothing: it will drop what it has
+	modeExact                // all that was applied before a pass began takes part in it, committed or not
+	modesKnown   = modeShared | modePushOnly | modeExact
+)
+
+// The flags of compare and of its reply.
+const (
+	flagFrom    = 1 << 0
+	flagTo      = 1 << 1
+	flagReached = 1 << 0 // the reply covers what is before a key, which follows
+)
+
+// The findings of a comparison, and what objects has.
+const (
+	findWanted  = iota + 1 // number of the entry: the callee lacks it
+	findDiffers            // number of the entry, clock length, clock: the callee's is another
+	findObject             // key, length, object: the caller lacks it
+
+	objectPush = 1
+	objectPull = 2
+)
+
+const (
+	messageHeaderBytes = 1 + 8
+	entriesMax         = 4096      // keys that one compare lists
+	entriesBytesMax    = 256 << 10 // of them
+	pageBytesMax       = 1 << 20   // of objects in one message; a larger one goes alone
+	scanKeysMax        = 16384     // that one compare looks at
+	scanBytesMax       = 8 << 20
+	pauseMSMax         = 1000
+	clockEntryBytes    = 16
+)
+
+var (
+	errMessage  = errors.New("a repair message is malformed")
+	errNotReady = errors.New("the hash trees are not ready")
+	errBusy     = errors.New("busy with other repairs")
+	errNotOwner = errors.New("the partition is not one of that node's")
+	errMarks    = errors.New("the flush marks differ")
+)
+
+// marksHash stands for flush marks where only their being equal matters.
+func marksHash(marks [store.Databases]version.HLC) uint64 {
+	return xxhash.Sum64(appendMarks(make([]byte, 0, 8*store.Databases), marks))
+}
+
+func appendMarks(dst []byte, marks [store.Databases]version.HLC) []byte {
+	for _, mark := range marks {
+		dst = binary.BigEndian.AppendUint64(dst, uint64(mark))
+	}
+	return dst
+}
+
+func appendKey(dst []byte, k store.Key) []byte {
+	return appendBytes(append(dst, k.DB), k.User)
+}
+
+func appendBytes(dst, b []byte) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
+}
+
+func appendPartitions(dst []byte, partitions []ring.Partition) []byte {
+	for _, p := range partitions {
+		dst = binary.AppendUvarint(dst, uint64(p))
+	}
+	return dst
+}
+
+func appendClock(dst []byte, clock version.Clock) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(clock)))
+	for _, d := range clock {
+		dst = binary.BigEndian.AppendUint64(dst, uint64(d.Incarnation))
+		dst = binary.BigEndian.AppendUint64(dst, uint64(d.HLC))
+	}
+	return dst
+}
+
+// A reader takes a message apart. After a field that is not there in full or that nobody
+// would have written, bad is set and all further fields are zero.
+type reader struct {
+	rest []byte
+	bad  bool
+}
+
+func (in *reader) fail() {
+	*in = reader{bad: true}
+}
+
+func (in *reader) take(n uint64) []byte {
+	if n > uint64(len(in.rest)) {
+		in.fail()
+		return nil
+	}
+	taken := in.rest[:n:n]
+	in.rest = in.rest[n:]
+	return taken
+}
+
+func (in *reader) byte() byte {
+	if b := in.take(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+func (in *reader) uint64() uint64 {
+	if b := in.take(8); b != nil {
+		return binary.BigEndian.Uint64(b)
+	}
+	return 0
+}
+
+func (in *reader) uvarint() uint64 {
+	x, n := binary.Uvarint(in.rest)
+	if n <= 0 || (n > 1 && in.rest[n-1] == 0) {
+		in.fail()
+		return 0
+	}
+	in.rest = in.rest[n:]
+	return x
+}
+
+// bytes aliases the message.
+func (in *reader) bytes() []byte { return in.take(in.uvarint()) }
+
+// key computes the token, so that no peer can make one up.
+func (in *reader) key() store.Key {
+	db := in.byte()
+	user := in.bytes()
+	if in.bad || db >= store.Databases {
+		in.fail()
+		return store.Key{}
+	}
+	return store.NewKey(db, user)
+}
+
+func (in *reader) partition(partitions int) ring.Partition {
+	p := in.uvarint()
+	if p >= uint64(partitions) {
+		in.fail()
+		return 0
+	}
+	return ring.Partition(p)
+}
+
+// partitions reads rising partitions to the end.
+func (in *reader) partitions(partitions int) (list []ring.Partition) {
+	for len(in.rest) > 0 {
+		p := in.partition(partitions)
+		if in.bad || (len(list) > 0 && list[len(list)-1] >= p) {
+			in.fail()
+			return nil
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+func (in *reader) marks() (marks [store.Databases]version.HLC) {
+	for db := range marks {
+		marks[db] = version.HLC(in.uint64())
+	}
+	return marks
+}
+
+func (in *reader) clock() version.Clock {
+	n := in.uvarint()
+	if n > uint64(len(in.rest)/clockEntryBytes) {
+		in.fail()
+		return nil
+	}
+	clock := make(version.Clock, 0, n)
+	for range n {
+		d := version.Dot{Incarnation: version.Incarnation(in.uint64()), HLC: version.HLC(in.uint64())}
+		if len(clock) > 0 && clock[len(clock)-1].Incarnation >= d.Incarnation {
+			in.fail()
+			return nil
+		}
+		clock = append(clock, d)
+	}
+	return clock
+}
+
+// index reads a number below n.
+func (in *reader) index(n int) int {
+	i := in.uvarint()
+	if i >= uint64(n) {
+		in.fail()
+		return 0
+	}
+	return int(i)
+}
+
+// end reports a message that is malformed or goes on.
+func (in *reader) end() error {
+	if in.bad || len(in.rest) > 0 {
+		return errMessage
+	}
+	return nil
+}
+
+// A leafMask has a bit for each leaf of a partition.
+type leafMask uint64
+
+const allLeaves leafMask = math.MaxUint64
+
+func (m leafMask) has(leaf int) bool { return m&(1<<leaf) != 0 }
+func (m leafMask) count() int        { return bits.OnesCount64(uint64(m)) }
+
+// differing returns the leaves that differ.
+func differing(a, b *[store.Leaves]uint64) (mask leafMask) {
+	for i := range a {
+		if a[i] != b[i] {
+			mask |= 1 << i
+		}
+	}
+	return mask
+}

@@ -1,0 +1,131 @@
+package repair
+
+import (
+	"bytes"
+	"slices"
+	"time"
+
+	"cartwheel/cluster/ring"
+)
+
+// planInterval is after what time the planner looks again, whatever happens.
+const planInterval = time.Second
+
+// plan makes the schedule what ring, liveness and store ask for. The caller holds
+// mu.
+func (r *Repair) plan(table *ring.Ring, now time.Time) {
+	r.adopt(table, now)
+	if r.shrinks { // who sees to that depends on who is up
+		r.adoptMoves(table, true)
+	}
+	for _, e := range r.schedule.entries {
+		e.wanted = false
+	}
+	r.planHints(table, now)
+	r.planExchanges(table, now)
+	r.planFills(table, now)
+	if len(r.foreign) > 0 {
+		r.schedule.want(task{kind: dropTask}, now.Add(dropPause))
+	}
+	for t := range r.kicked {
+		if e := r.schedule.entries[t]; e != nil && e.wanted {
+			e.asked = true
+		}
+		delete(r.kicked, t)
+	}
+}
+
+// adopt derives from a new ring what does not change while it is the present one.
+func (r *Repair) adopt(table *ring.Ring, now time.Time) {
+	if r.ring == table {
+		return
+	}
+	known := r.ring != nil && table.Epoch() <= r.ring.Epoch()+1
+	r.ring = table
+	r.adoptMoves(table, known)
+	r.adoptForeign(table, now)
+	r.shared = map[ring.NodeID][]ring.Partition{}
+	for p := range ring.Partition(table.Partitions()) {
+		owners := table.Owners(p)
+		if !slices.Contains(owners, r.self) {
+			continue
+		}
+		for _, owner := range owners {
+			if owner != r.self {
+				r.shared[owner] = append(r.shared[owner], p)
+			}
+		}
+	}
+	for t, e := range r.schedule.entries { // what failed may have failed for the old ring
+		if t.kind == fillTask || t.kind == commitTask {
+			e.failures, e.asked = 0, true
+		}
+	}
+}
+
+// planHints wants hints replayed to who is up, and looked through once where the
+// ring has changed.
+func (r *Repair) planHints(table *ring.Ring, now time.Time) {
+	for _, st := range r.opts.Store.HintOwners() {
+		if st.Count > 0 && (r.up(st.Owner) || r.swept[st.Owner] != table.Epoch()) {
+			r.schedule.want(task{hintsTask, st.Owner}, now)
+		}
+	}
+	for _, m := range table.Members() {
+		if m.ID != r.self && r.opts.Peers.Up(m.ID) && len(r.opts.Store.RepairOwed(m.ID)) > 0 {
+			r.schedule.want(task{owedTask, m.ID}, now)
+		}
+	}
+}
+
+// planExchanges wants one with each peer that is up: the one of the lower id
+// begins, unless a repair is owed here.
+func (r *Repair) planExchanges(table *ring.Ring, now time.Time) {
+	owed := r.owedPeers(table, now)
+	for peer := range r.shared {
+		if !r.opts.Peers.Up(peer) || (bytes.Compare(r.self[:], peer[:]) > 0 && !owed[peer]) {
+			continue
+		}
+		e := r.schedule.want(task{exchangeTask, peer}, now)
+		if owed[peer] && e.due.After(now.Add(busyPause)) {
+			e.due = now
+		}
+		// Hints first: they bring the same with less ado.
+		if h := r.schedule.entries[task{hintsTask, peer}]; h != nil && h.running {
+			e.due = maxTime(e.due, now.Add(busyPause))
+			e.asked = false
+		}
+	}
+}
+
+// planFills wants each source that is up asked, and what is filled committed.
+func (r *Repair) planFills(table *ring.Ring, now time.Time) {
+	if len(r.fills) == 0 {
+		return
+	}
+	moves, wait := r.filledMoves(table, now)
+	if len(moves) > 0 || wait > 0 {
+		e := r.schedule.want(task{kind: commitTask}, now.Add(wait))
+		if len(moves) == len(r.fills) && e.failures == 0 && r.proposed != (proposal{table, len(moves)}) {
+			e.asked = true
+		}
+	}
+	for _, f := range r.fills {
+		if !f.filledAt.IsZero() {
+			continue
+		}
+		from, _ := r.sources(table, f.move)
+		for _, source := range from {
+			if !f.done[source] && r.opts.Peers.Up(source) {
+				r.schedule.want(task{fillTask, source}, now)
+			}
+		}
+	}
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

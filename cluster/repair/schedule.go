@@ -1,0 +1,229 @@
+package repair
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"cartwheel/cluster/ring"
+)
+
+type taskKind uint8
+
+const (
+	hintsTask    taskKind = iota // replay what is held for a node
+	owedTask                     // ask a node to repair what it is owed
+	exchangeTask                 // compare with a node
+	fillTask                     // fill from a node
+	commitTask                   // commit what is filled
+	dropTask                     // drop what has moved away
+	taskKinds
+)
+
+func (k taskKind) String() string {
+	return [taskKinds]string{"hints", "owed", "exchange", "fill", "commit", "drop"}[k]
+}
+
+// runningMax is how many tasks of a kind run at once.
+var runningMax = [taskKinds]int{hintsTask: 2, owedTask: 2, exchangeTask: 2, fillTask: 4, commitTask: 1, dropTask: 1}
+
+// A task is a kind of work with one peer, or with none. There is at most one of
+// each at any time.
+type task struct {
+	kind taskKind
+	peer ring.NodeID
+}
+
+// A plannedTask is when a task is to run.
+type plannedTask struct {
+	due      time.Time
+	running  bool
+	asked    bool // to run at once, and again where it runs already
+	failures int
+	wanted   bool // by the latest plan
+}
+
+// A schedule is the tasks there are to be. It belongs to the Repair, whose mu
+// guards it.
+type schedule struct {
+	entries map[task]*plannedTask
+	running [taskKinds]int
+}
+
+func newSchedule() schedule { return schedule{entries: map[task]*plannedTask{}} }
+
+// want makes sure that there is a task; a new one is due at first.
+func (s *schedule) want(t task, first time.Time) *plannedTask {
+	e := s.entries[t]
+	if e == nil {
+		e = &plannedTask{due: first}
+		s.entries[t] = e
+	}
+	e.wanted = true
+	return e
+}
+
+// due takes note that the tasks that are due run, as many as may, the longest due
+// first, and returns them and how long it is until the next.
+func (s *schedule) due(now time.Time, idle time.Duration) (start []task, wait time.Duration) {
+	wait = idle
+	var ready []task
+	for t, e := range s.entries {
+		switch {
+		case !e.wanted && !e.running:
+			delete(s.entries, t)
+		case e.running || !e.wanted:
+		case e.asked || !now.Before(e.due):
+			ready = append(ready, t)
+		default:
+			wait = min(wait, e.due.Sub(now))
+		}
+	}
+	slices.SortFunc(ready, func(a, b task) int { return s.entries[a].due.Compare(s.entries[b].due) })
+	for _, t := range ready {
+		if s.running[t.kind] < runningMax[t.kind] {
+			e := s.entries[t]
+			e.running, e.asked = true, false
+			s.running[t.kind]++
+			start = append(start, t)
+		}
+	}
+	return start, max(wait, time.Millisecond)
+}
+
+const (
+	retryFirst = 100 * time.Millisecond
+	retryMax   = 10 * time.Second
+)
+
+// ended takes note of how a task ended: it is due again after a pause, which grows with
+// its failures.
+func (s *schedule) ended(t task, now time.Time, err error, again time.Duration) {
+	e := s.entries[t]
+	e.running = false
+	s.running[t.kind]--
+	if err == nil {
+		e.failures = 0
+	} else {
+		again = min(retryFirst<<min(e.failures, 10), retryMax)
+		e.failures++
+	}
+	e.due = now.Add(again/2 + rand.N(again/2+1))
+}
+
+// kick makes tasks run at once.
+func (r *Repair) kick(tasks ...task) {
+	r.mu.Lock()
+	for _, t := range tasks {
+		if e := r.schedule.entries[t]; e != nil {
+			e.asked, e.failures = true, 0
+		} else {
+			r.kicked[t] = true
+		}
+	}
+	r.mu.Unlock()
+	r.poke()
+}
+
+// run plans and starts tasks until Stop.
+func (r *Repair) run() {
+	for {
+		wait := r.dispatch()
+		select {
+		case <-r.ctx.Done():
+			return
+		case <-r.wake:
+		case <-r.opts.After(wait):
+		}
+	}
+}
+
+// dispatch starts what is due, and returns how long nothing will be.
+func (r *Repair) dispatch() time.Duration {
+	now := r.opts.Now()
+	r.mu.Lock()
+	r.plan(r.opts.Peers.Ring(), now)
+	start, wait := r.schedule.due(now, planInterval)
+	r.mu.Unlock()
+	for _, t := range start {
+		r.tasks.Go(func() { r.perform(t) })
+	}
+	return wait
+}
+
+// perform runs one task.
+func (r *Repair) perform(t task) {
+	again, err := r.work(r.ctx, t)
+	if err != nil && r.ctx.Err() == nil {
+		r.counters.failures.Add(1)
+		event := r.log.Debug()
+		if !isPassing(err) {
+			event = r.log.Warn()
+		}
+		event.Err(err).Stringer("task", t.kind).Stringer("peer", t.peer).Msg("a repair is to be tried again")
+	}
+	r.mu.Lock()
+	r.schedule.ended(t, r.opts.Now(), err, again)
+	r.mu.Unlock()
+	r.poke()
+}
+
+// isPassing says whether an error is one of those that a cluster under way has.
+func isPassing(err error) bool {
+	return errors.Is(err, errBusy) || errors.Is(err, errNotReady) || errors.Is(err, errNotOwner) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
+const (
+	busyPause  = 400 * time.Millisecond // until partitions are tried again that were in another exchange
+	hintsPause = 2 * time.Second        // until hints are tried again that stayed
+	owedPause  = time.Second
+	dropPause  = 5 * time.Second
+	commitWait = 2 * time.Second // for the new ring, after a commit
+)
+
+// work does what a task is for, and returns when it is to be done again if all
+// goes well.
+func (r *Repair) work(ctx context.Context, t task) (again time.Duration, err error) {
+	switch t.kind {
+	case hintsTask:
+		_, err = r.replay(ctx, t.peer)
+		return hintsPause, err
+	case owedTask:
+		_, err = r.collectOwed(ctx, t.peer)
+		return owedPause, err
+	case exchangeTask:
+		return r.exchangeAll(ctx, t.peer)
+	case fillTask:
+		return retryFirst, r.fillFrom(ctx, t.peer)
+	case commitTask:
+		return commitWait, r.commitFilled(ctx)
+	default:
+		left, err := r.drop(ctx)
+		if !left {
+			return max(dropPause, r.opts.DropGrace), err
+		}
+		return dropPause, err
+	}
+}
+
+// exchangeAll compares all that this node shares with a peer.
+func (r *Repair) exchangeAll(ctx context.Context, peer ring.NodeID) (again time.Duration, err error) {
+	r.mu.Lock()
+	table, shared := r.ring, r.shared[peer]
+	r.mu.Unlock()
+	owed := r.owedBefore()
+	x := r.newExchange(peer, table, modeShared)
+	err = x.run(ctx, shared)
+	r.owedAfter(owed, x)
+	if err != nil {
+		return 0, err
+	}
+	r.counters.exchanges.Add(1)
+	if x.busy > 0 {
+		return busyPause, nil
+	}
+	return r.opts.ExchangeInterval, nil
+}

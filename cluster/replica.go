@@ -1,0 +1,256 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"cartwheel/cluster/ring"
+	"cartwheel/cluster/wire"
+	"cartwheel/store/version"
+)
+
+// Handle answers what a peer asks, all the requests that came with one read: what
+// they change is committed together.
+//
+// A request of another epoch than this node's is refused, and whoever is behind
+// gets the newer ring: replicas that answer one request all go by the same.
+func (c *Coordinator) handle(from ring.NodeID, b *wire.Batch) {
+	requests := b.Requests()
+	highest := version.HLC(0)
+	for i := range requests {
+		highest = max(highest, version.HLC(requests[i].HLC))
+		if requests[i].Op == opDocument {
+			c.learn(requests[i].Payload) // before what comes behind it
+			b.Reply(i, statusOK, 0, 0)
+		}
+	}
+	h := handling{c: c, from: from, b: b, nowMS: c.store.NowMS()}
+	if p := c.view.Load().byID[from]; p != nil && c.observe(p, highest) != nil {
+		for i := range requests {
+			h.refuse(i, "your clock is ahead of mine by more than max-clock-drift")
+		}
+		return
+	}
+	c.installing.RLock()
+	h.v = c.view.Load()
+	for i := range requests {
+		h.one(i, &requests[i])
+	}
+	c.installing.RUnlock()
+	h.commit()
+	c.settle()
+	c.Kick()
+}
+
+// handling is what a batch of requests needs.
+type handling struct {
+	c     *Coordinator
+	from  ring.NodeID
+	b     *wire.Batch
+	v     *view
+	nowMS int64
+	o     version.Object
+	sent  version.Object
+	acks  []ack
+	seq   uint64
+}
+
+// An ack is a reply that waits for the commit.
+type ack struct {
+	index  int
+	status uint8
+	later  version.HLC
+}
+
+func (h *handling) one(i int, r *wire.Request) {
+	switch r.Op {
+	case opDocument:
+		return
+	case opPing, opAgree, opJoin, opFlush: // whatever ring they have
+		h.slow(i, r)
+		return
+	}
+	switch {
+	case r.Epoch > h.v.epoch:
+		h.reply(i, statusBehind, nil)
+	case r.Epoch < h.v.epoch:
+		h.reply(i, statusEpoch, h.v.text)
+	case h.v.byID[h.from] == nil:
+		h.refuse(i, "you are not a member of the ring")
+	case r.Op == opPut:
+		h.put(i, r.Payload)
+	case r.Op == opGet:
+		h.get(i, r.Payload)
+	case r.Op == opForward:
+		h.forward(i, r)
+	default:
+		h.slow(i, r)
+	}
+}
+
+func (h *handling) reply(i int, status uint8, payload []byte) {
+	h.b.Reply(i, status, h.v.epoch, uint64(h.c.store.LastHLC()), payload)
+}
+
+func (h *handling) refuse(i int, why string) {
+	h.b.Reply(i, statusRefused, 0, uint64(h.c.store.LastHLC()), []byte(why))
+}
+
+func (h *handling) put(i int, payload []byte) {
+	var m put
+	err := m.parse(payload)
+	if err == nil {
+		err = h.sent.Decode(append([]byte(nil), m.text...))
+	}
+	if err != nil {
+		h.refuse(i, err.Error())
+		return
+	}
+	c := h.c
+	c.saw(h.sent.Clock)
+	if m.hint != nil {
+		seq, err := c.store.AddHint(*m.hint, m.db, m.key, h.nowMS, &h.sent)
+		if err != nil {
+			h.refuse(i, err.Error())
+			return
+		}
+		h.acks, h.seq = append(h.acks, ack{index: i}), max(h.seq, seq)
+		return
+	}
+	seq, _, err := c.store.Merge(m.db, m.key, h.nowMS, &h.sent, &h.o)
+	if err != nil {
+		h.refuse(i, err.Error())
+		return
+	}
+	a := ack{index: i}
+	if m.plain {
+		if win := h.o.Winner(); win != nil && win.Dot != m.dot && hasDot(&h.o, m.dot) {
+			a.status, a.later = statusLater, win.Written
+		}
+	}
+	h.acks, h.seq = append(h.acks, a), max(h.seq, seq)
+}
+
+func hasDot(o *version.Object, d version.Dot) bool {
+	for i := range o.Siblings {
+		if o.Siblings[i].Dot == d {
+			return true
+		}
+	}
+	return false
+}
+
+// get answers with the object, unless its hash is the one that the peer has.
+// What it shows must be as durable as what it acknowledges.
+func (h *handling) get(i int, payload []byte) {
+	var m get
+	if err := m.parse(payload); err != nil {
+		h.refuse(i, err.Error())
+		return
+	}
+	c := h.c
+	if m.fallback {
+		found, seq, err := c.store.GetHinted(m.db, m.key, &h.o)
+		if err != nil {
+			h.refuse(i, err.Error())
+			return
+		}
+		h.commitSeq(seq)
+		if !found {
+			h.o.Reset()
+		}
+		if !m.any && h.o.Hash() == m.hash {
+			h.reply(i, statusSame, nil)
+			return
+		}
+		var text []byte
+		if len(h.o.Siblings) > 0 {
+			text = version.AppendObject(nil, &h.o)
+		}
+		h.reply(i, statusObject, text)
+		return
+	}
+	if !m.any {
+		hash, seq, err := c.store.Digest(m.db, m.key)
+		if err == nil && hash == m.hash {
+			h.commitSeq(seq)
+			h.reply(i, statusSame, nil)
+			return
+		}
+	}
+	text, seq, err := c.store.GetEncoded(m.db, m.key, nil)
+	if err != nil {
+		h.refuse(i, err.Error())
+		return
+	}
+	h.commitSeq(seq)
+	h.reply(i, statusObject, text)
+}
+
+// commitSeq makes durable what is about to be shown.
+func (h *handling) commitSeq(seq uint64) {
+	if seq > h.c.store.Committed() {
+		h.commitTo(seq)
+	}
+}
+
+func (h *handling) commitTo(seq uint64) error { return h.c.store.Commit(seq) }
+
+// commit makes durable what the requests have changed, and acknowledges it.
+func (h *handling) commit() {
+	if len(h.acks) == 0 {
+		return
+	}
+	if err := h.commitTo(h.seq); err != nil {
+		for _, a := range h.acks {
+			h.refuse(a.index, err.Error())
+		}
+		return
+	}
+	for _, a := range h.acks {
+		if a.status != statusLater {
+			h.reply(a.index, a.status, nil)
+			continue
+		}
+		var later [8]byte
+		binary.BigEndian.PutUint64(later[:], uint64(a.later))
+		h.reply(a.index, a.status, later[:])
+	}
+}
+
+// forward has the server run a command that the peer passes on.
+func (h *handling) forward(i int, r *wire.Request) {
+	f, err := parseForwarded(r.Payload)
+	x := h.c.executor.Load()
+	if err == nil && x == nil {
+		err = errors.New("this node does not serve yet")
+	}
+	if err != nil {
+		h.refuse(i, err.Error())
+		return
+	}
+	c, epoch, answer := h.c, h.v.epoch, h.b.Defer(i)
+	if answer == nil {
+		return
+	}
+	(*x).Execute(f, func(reply []byte, err error) {
+		if err != nil {
+			answer.Reply(statusRefused, epoch, uint64(c.store.LastHLC()), []byte(err.Error()))
+			return
+		}
+		answer.Reply(statusOK, epoch, uint64(c.store.LastHLC()), reply)
+	})
+}
+
+// slow answers in a goroutine of its own what may take long.
+func (h *handling) slow(i int, r *wire.Request) {
+	c, from, op, payload := h.c, h.from, r.Op, append([]byte(nil), r.Payload...)
+	answer := h.b.Defer(i)
+	if answer == nil {
+		return
+	}
+	c.running.Go(func() {
+		status, reply := c.serve(from, op, payload)
+		answer.Reply(status, c.view.Load().epoch, uint64(c.store.LastHLC()), reply)
+	})
+}

@@ -1,0 +1,76 @@
+package cluster
+
+import (
+	"slices"
+
+	"cartwheel/cluster/ring"
+)
+
+// seenTopology is a topology and what it was made from.
+type seenTopology struct {
+	v       *view
+	changed uint64
+	made    *ring.Topology
+}
+
+// Topology returns how this node sees the cluster. It is the same until something
+// in it changes.
+func (c *Coordinator) Topology() *ring.Topology {
+	v, changed := c.view.Load(), c.changed.Load()
+	if seen := c.topology.Load(); seen != nil && seen.v == v && seen.changed == changed {
+		return seen.made
+	}
+	made := c.makeTopology(v)
+	c.topology.Store(&seenTopology{v, changed, made})
+	return made
+}
+
+func (c *Coordinator) makeTopology(v *view) *ring.Topology {
+	d := v.ring.Document()
+	t := &ring.Topology{Cluster: d.Cluster.String(), Epoch: v.epoch, Replicas: d.Replicas, Moving: len(d.Moves)}
+	index := make(map[ring.NodeID]int, len(d.Members))
+	for i, m := range d.Members {
+		index[m.ID] = i
+		n := ring.NodeView{
+			ID: m.ID, Peer: m.Peer, Client: m.Client, Cluster: m.Cluster,
+			Zone: m.Zone, Weight: max(m.Weight, 1), State: m.State,
+		}
+		if p := v.byID[m.ID]; p != nil {
+			n.Up = p.up()
+			if s := p.status.Load(); s != nil {
+				n.Hints, n.HintBytes = s.hints, s.hintBytes
+			}
+		} else {
+			n.Up, t.Self = true, i
+			for _, h := range c.store.HintOwners() {
+				n.Hints += h.Count
+				n.HintBytes += h.Bytes
+			}
+		}
+		t.Nodes = append(t.Nodes, n)
+	}
+	slots := ring.Slots / len(v.places)
+	for p := range v.places {
+		var live, dead []int
+		for _, id := range v.ring.Owners(ring.Partition(p)) {
+			i := index[id]
+			t.Nodes[i].Owned++
+			if t.Nodes[i].Up {
+				live = append(live, i)
+			} else {
+				dead = append(dead, i)
+			}
+		}
+		// The first live one is the master: the others keep their order.
+		owners := slices.Concat(live, dead)
+		t.Nodes[owners[0]].Primary++
+		last := len(t.Ranges) - 1
+		end := ring.Slot((p+1)*slots - 1)
+		if last >= 0 && slices.Equal(t.Ranges[last].Owners, owners) {
+			t.Ranges[last].Last = end
+			continue
+		}
+		t.Ranges = append(t.Ranges, ring.SlotRange{First: ring.Slot(p * slots), Last: end, Owners: owners})
+	}
+	return t
+}

@@ -1,0 +1,86 @@
+package cluster
+
+import (
+	"slices"
+
+	"cartwheel/cluster/quorum"
+	"cartwheel/cluster/ring"
+)
+
+// A view is the ring with the peers looked up: what an operation needs to know of
+// it. It is immutable; a new document makes a new one.
+type view struct {
+	ring   *ring.Ring
+	text   []byte // the document, encoded
+	epoch  uint64
+	alone  bool // this node is the only member
+	places []place
+	peers  []*peer // all but this node
+	byID   map[ring.NodeID]*peer
+}
+
+// A place is who holds a partition. Its nodes are indexed as in quorum.Set.
+type place struct {
+	ids       []ring.NodeID
+	nodes     []*peer // owners in the order of preference, then those to be that are not; nil is this node
+	owners    quorum.Set
+	next      quorum.Set // owners once the moves under way are done
+	self      int        // this node's index, -1 where it is not among nodes
+	fallbacks []*peer    // in the order of preference; nil is this node
+}
+
+// holds reports that this node owns the partition.
+func (p *place) holds() bool { return p.self >= 0 && p.owners.Has(p.self) }
+
+func newView(r *ring.Ring, self ring.NodeID, byID map[ring.NodeID]*peer) *view {
+	v := &view{ring: r, epoch: r.Epoch(), byID: byID, text: r.Document().Append(nil)}
+	members := r.Members()
+	v.alone = len(members) == 1 && members[0].ID == self
+	for _, m := range members {
+		if p := byID[m.ID]; p != nil {
+			v.peers = append(v.peers, p)
+		}
+	}
+	v.places = make([]place, r.Partitions())
+	for i := range v.places {
+		v.places[i] = v.place(ring.Partition(i), self)
+	}
+	return v
+}
+
+func (v *view) place(p ring.Partition, self ring.NodeID) place {
+	pl := place{self: -1}
+	ids := slices.Clone(v.ring.Owners(p))
+	for i := range ids {
+		pl.owners |= quorum.Of(i)
+	}
+	for _, id := range v.ring.Next(p) {
+		i := slices.Index(ids, id)
+		if i < 0 {
+			i = len(ids)
+			ids = append(ids, id)
+		}
+		pl.next |= quorum.Of(i)
+	}
+	pl.ids = ids
+	for i, id := range ids {
+		pl.nodes = append(pl.nodes, v.byID[id])
+		if id == self {
+			pl.self = i
+		}
+	}
+	for _, id := range v.ring.Preference(p) {
+		if !slices.Contains(ids, id) {
+			pl.fallbacks = append(pl.fallbacks, v.byID[id])
+		}
+	}
+	return pl
+}
+
+// partition returns where a key is.
+func (v *view) partition(key []byte) ring.Partition {
+	return v.ring.PartitionOf(ring.SlotOf(key))
+}
+
+// up reports that a node can be asked; nil is this one.
+func up(p *peer) bool { return p == nil || p.up() }

@@ -1,0 +1,12 @@
+//go:build !unix
+
+package wire
+
+import "net"
+
+// A directWriter is for systems where a socket can be written to without waiting.
+type directWriter struct{}
+
+func newDirectWriter(net.Conn) *directWriter { return nil }
+
+func (*directWriter) write([]byte) (int, error) { panic("unreachable") }

@@ -1,0 +1,303 @@
+package cluster
+
+import (
+	"encoding/binary"
+
+	"cartwheel/cluster/quorum"
+	"cartwheel/cluster/wire"
+	"cartwheel/store/version"
+)
+
+// Update changes the object of a key at its owners, of which this node is one,
+// and returns the sequence to Commit before the change is acknowledged. o is
+// memory to work in and is left as the change made it.
+//
+//  1. The change is applied to this node's object. Where it changes nothing, that
+//     is all.
+//  2. The whole object that it made is sent to all other owners, and to those
+//     that are to become owners. For one that is down, or slow past its
+//     usual time, a fallback keeps it as a hint.
+//  3. W of them suffice, this node included.
+//  4. An owner may say that a sibling of it was written later: then the write
+//     gets a later dot, and is sent again.
+//  5. For an owner that has not answered in time, this node keeps a hint.
+func (c *Coordinator) Update(db uint8, key []byte, need quorum.Need, nowMS int64, o *version.Object, change version.Change, done quorum.Done) (seq uint64, pending bool, err error) {
+	if v := c.view.Load(); v.alone {
+		if _, err := need.Writes(1); err != nil {
+			return 0, false, wireError(err)
+		}
+		seq, err = c.store.Update(db, key, nowMS, o, change)
+		return seq, false, wireError(err)
+	}
+	var w *waiter
+	if done == nil {
+		w = newWaiter()
+		done = w
+	}
+	op := c.newOperation(kindWrite, db, key, need, done)
+	op.mu.Lock()
+	notify, err := op.apply(nowMS, o, change)
+	seq, pending = op.seq, !op.told
+	op.started(notify)
+	if err != nil || !pending {
+		return seq, false, wireError(err)
+	}
+	if w != nil {
+		seq, err = w.wait(c)
+		return seq, false, err
+	}
+	return seq, true, nil
+}
+
+// A change that also says whether it is a plain write, one that is to win over
+// all that was written before it.
+type plainChange interface {
+	version.Change
+	Plain() bool
+}
+
+// apply changes this node's object and sends it to the others. The caller
+// holds mu.
+func (op *operation) apply(nowMS int64, o *version.Object, change version.Change) (notify func(), err error) {
+	c := op.c
+	c.installing.RLock() // no ring comes between choosing the owners and the change
+	defer c.installing.RUnlock()
+	v := c.view.Load()
+	op.begin(v, v.partition(op.key))
+	if err := op.canWrite(); err != nil {
+		op.ended, op.told = true, true
+		return nil, err
+	}
+	op.change, op.changed = change, false
+	op.seq, err = c.store.Update(op.db, op.key, nowMS, o, op)
+	op.change = nil
+	if err != nil || !op.changed {
+		op.ended, op.told = true, true
+		return nil, err
+	}
+	op.plain = false
+	if p, ok := change.(plainChange); ok {
+		op.plain = p.Plain()
+	}
+	op.encode(o)
+	return op.sendAll(), nil
+}
+
+// Apply and Blind make the operation the change that the store sees, so that it
+// learns whether there was one.
+func (op *operation) Apply(o *version.Object) bool {
+	op.changed = op.change.Apply(o)
+	return op.changed
+}
+
+func (op *operation) Blind() bool { return op.change.Blind() }
+
+// encode takes the object that is to be sent.
+func (op *operation) encode(o *version.Object) {
+	op.text = version.AppendObject(op.text[:0], o)
+	op.dot = version.Dot{}
+	for i := range o.Siblings {
+		if o.Siblings[i].Dot.Compare(op.dot) > 0 && o.Siblings[i].Dot.HLC >= op.dot.HLC {
+			op.dot = o.Siblings[i].Dot
+		}
+	}
+}
+
+// canWrite says, before anything is done, whether as many nodes can be reached
+// as the write needs.
+func (op *operation) canWrite() error {
+	pl := op.place
+	w, err := op.need.Writes(pl.owners.Len())
+	if err != nil {
+		return err
+	}
+	if !pl.holds() {
+		return errNotOwner
+	}
+	wNext, err := op.need.Writes(pl.next.Len())
+	if err != nil {
+		return err
+	}
+	op.tally = quorum.NewTally(pl.owners, w, pl.next, wNext)
+	op.tally.Ack(pl.self)
+	reach, standIns := op.tally, 0
+	for i, p := range pl.nodes {
+		if up(p) {
+			reach.Ack(i)
+		}
+	}
+	if reach.Enough() {
+		return nil
+	}
+	if !op.need.Strict {
+		for _, p := range pl.fallbacks {
+			if p != nil && p.up() {
+				standIns++
+			}
+		}
+	}
+	for i, p := range pl.nodes {
+		if standIns > 0 && !up(p) {
+			reach.Ack(i)
+			standIns--
+		}
+	}
+	if reach.Enough() {
+		return nil
+	}
+	return quorum.ErrNoReplicas
+}
+
+// sendAll sends the object to all nodes of its place, in a new round.
+func (op *operation) sendAll() (notify func()) {
+	op.round++
+	op.fallback, op.later = 0, 0
+	for i, p := range op.place.nodes {
+		if i != op.place.self {
+			op.sendTo(p, i)
+		}
+	}
+	return op.count()
+}
+
+// sendTo sends the object to a node, or to one in its place.
+func (op *operation) sendTo(p *peer, node int) {
+	if p != nil && p.up() && op.put(p, node, false) {
+		return
+	}
+	op.standIn(node)
+}
+
+// standIn has a fallback keep the object for a node or, where there is none,
+// this node, which does not count.
+func (op *operation) standIn(node int) {
+	if !op.ended {
+		for f := op.nextFallback(); f != nil; f = op.nextFallback() {
+			if op.put(f, node, true) {
+				return
+			}
+		}
+	}
+	if !op.underWayFor(node) {
+		op.tally.Fail(node)
+	}
+	op.keepHint(node)
+}
+
+// keepHint keeps, here, what a node of the place has missed.
+func (op *operation) keepHint(node int) {
+	var o version.Object
+	if err := o.Decode(op.text); err != nil {
+		op.c.log.Error().Err(err).Msg("an object that was sent cannot be decoded")
+		return
+	}
+	op.c.keepHint(op.place.ids[node], op.db, op.key, &o)
+}
+
+func (op *operation) put(p *peer, node int, hint bool) bool {
+	r := op.request(p, node, hint)
+	m := put{plain: op.plain, db: op.db, dot: op.dot, key: op.key}
+	if hint {
+		m.hint = &op.place.ids[node]
+	}
+	op.scratch = m.append(op.scratch[:0])
+	return op.send(r, opPut, op.scratch, op.text) == nil
+}
+
+// putReply takes the end of a request; the caller holds mu.
+func (op *operation) putReply(r *request, reply *wire.Reply) (notify func()) {
+	switch {
+	case reply.Err == nil && reply.Status == statusOK:
+		op.tally.Ack(r.node)
+	case reply.Err == nil && reply.Status == statusLater && len(reply.Payload) == 8:
+		op.later = max(op.later, version.HLC(binary.BigEndian.Uint64(reply.Payload)))
+		if op.ended {
+			return nil // W others had nothing later
+		}
+		return op.stampAnew()
+	default:
+		if reply.Err == nil {
+			op.c.refused(r.peer, reply)
+		}
+		op.standIn(r.node)
+	}
+	return op.count()
+}
+
+// count ends a write that has its acknowledgements, or will never have them.
+func (op *operation) count() (notify func()) {
+	switch {
+	case op.ended:
+		return nil
+	case op.tally.Enough():
+		return op.tell(nil)
+	case op.tally.Hopeless() || !op.underWay():
+		return op.tell(wireError(errUnknown))
+	}
+	return nil
+}
+
+// stampsMax is how often one write is stamped anew.
+const stampsMax = 8
+
+// stampAnew gives the write a dot above all that it has to win against, and
+// sends it again.
+func (op *operation) stampAnew() (notify func()) {
+	c := op.c
+	if op.tries++; op.tries > stampsMax {
+		return op.tell(wireError(errUnknown))
+	}
+	nowMS := c.store.NowMS()
+	again := &restamp{c: c, dot: op.dot, floor: op.later, nowMS: nowMS}
+	var o version.Object
+	c.installing.RLock()
+	defer c.installing.RUnlock()
+	v := c.view.Load()
+	op.begin(v, v.partition(op.key))
+	if err := op.canWrite(); err != nil {
+		return op.tell(wireError(errUnknown)) // some have it as it was
+	}
+	seq, err := c.store.Update(op.db, op.key, nowMS, &o, again)
+	op.seq = max(op.seq, seq)
+	switch {
+	case err != nil:
+		return op.tell(wireError(err))
+	case again.err != nil:
+		return op.tell(wireError(again.err))
+	case !again.changed:
+		return op.tell(nil) // overwritten here by one who has seen it
+	}
+	c.stats.restamps.Add(1)
+	op.encode(&o)
+	return op.sendAll()
+}
+
+// A restamp gives a sibling that is there a later dot.
+type restamp struct {
+	c       *Coordinator
+	dot     version.Dot
+	floor   version.HLC
+	nowMS   int64
+	changed bool
+	err     error
+}
+
+func (r *restamp) Apply(o *version.Object) bool {
+	for i := range o.Siblings {
+		if o.Siblings[i].Dot != r.dot {
+			continue
+		}
+		s := o.Siblings[i]
+		s.Dot, r.err = r.c.Dot(r.nowMS, max(o.MaxHLC(), r.floor))
+		if r.err != nil {
+			return false
+		}
+		s.Written = s.Dot.HLC
+		o.Put(o.Clock, s)
+		r.changed = true
+		return true
+	}
+	return false
+}
+
+func (r *restamp) Blind() bool { return false }

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+	"time"
+)
+
+type clusterCommand struct {
+	Status clusterStatusCommand `cmd:"" help:"Show the members of the cluster, who is up, and what each has of the ring."`
+}
+
+type clusterStatusCommand struct {
+	Addr         string        `help:"Address of any node. Default ${default}." default:"127.0.0.1:6379" placeholder:"HOST:PORT"`
+	PasswordFile string        `help:"File whose first line is the password." placeholder:"FILE" type:"path"`
+	TLS          bool          `help:"Speak TLS; the certificate is not checked."`
+	JSON         bool          `help:"Print JSON." name:"json"`
+	Timeout      time.Duration `help:"How long to wait. Default ${default}." default:"3s"`
+}
+
+// Run prints the cluster as the node sees it.
+func (c *clusterStatusCommand) Run() error {
+	password, err := (&serveCommand{PasswordFile: c.PasswordFile}).password()
+	if err != nil {
+		return err
+	}
+	node := asked{addr: c.Addr, password: password, tls: c.TLS, timeout: c.Timeout}
+	text, err := node.ask("INFO", "ring", "members")
+	if err != nil {
+		return fmt.Errorf("node %s: %w", c.Addr, err)
+	}
+	view, err := parseRingView(text)
+	if err != nil {
+		return fmt.Errorf("node %s: %w", c.Addr, err)
+	}
+	if c.JSON {
+		encoder := json.NewEncoder(os.Stdout)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(view)
+	}
+	return view.print(os.Stdout)
+}
+
+// idLetters is how much of a node's id is shown: enough to tell nodes apart.
+const idLetters = 8
+
+func (v *ringView) print(out io.Writer) error {
+	fmt.Fprintf(out, "cluster %s, epoch %d, N=%d: %d of %d members are up", v.Cluster, v.Epoch, v.Replicas, v.up(), len(v.Members))
+	if v.Moves > 0 {
+		fmt.Fprintf(out, ", %d moves of partitions under way", v.Moves)
+	}
+	fmt.Fprint(out, "\n\n")
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NODE\tUP\tSTATE\tZONE\tWEIGHT\tSHARE\tHINTS\tCLIENTS\tCLUSTER CLIENTS\tPEERS")
+	for i := range v.Members {
+		m := &v.Members[i]
+		name, up := m.ID[:min(len(m.ID), idLetters)], "down"
+		if m.Self {
+			name += "*"
+		}
+		if m.Up {
+			up = "up"
+		}
+		hints := fmt.Sprint(m.Hints)
+		if m.Hints > 0 {
+			hints += " (" + readableBytes(m.HintBytes) + ")"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%.1f%%\t%s\t%s\t%s\t%s\n", name, up, m.State, dashed(m.Zone), m.Weight,
+			m.SharePercent, hints, dashed(m.Client), dashed(m.ClusterPort), dashed(m.Peer))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(out, "\n* is the node that was asked.")
+	return err
+}
+
+func dashed(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
+
+func readableBytes(n int64) string {
+	const unit = 1 << 10
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	amount, i := float64(n)/unit, 0
+	for ; amount >= unit && i < 3; i++ {
+		amount /= unit
+	}
+	return fmt.Sprintf("%.1f %cB", amount, "KMGT"[i])
+}

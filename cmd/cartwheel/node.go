@@ -1,0 +1,81 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/rs/zerolog"
+
+	"cartwheel/cluster"
+	"cartwheel/cluster/ring"
+	"cartwheel/store"
+)
+
+// nodeOptions are what the flags say of the node and its place in a cluster.
+func (s *serveCommand) nodeOptions(log zerolog.Logger) (o cluster.Options, err error) {
+	o = cluster.Options{
+		Store: store.Options{
+			Dir: s.Data, MemoryBytes: int64(s.Memory), Partitions: s.Partitions, Log: log,
+		},
+		SyncOne:    s.Sync == "one",
+		PeerListen: s.PeerListen,
+		Join:       s.Join,
+		Replicas:   s.Replicas,
+		Gossip:     true,
+	}
+	if !o.SyncOne {
+		if err := o.Store.Sync.UnmarshalText([]byte(s.Sync)); err != nil {
+			return o, fmt.Errorf("--sync: must be one of always, everysec, one, no, but is %q", s.Sync)
+		}
+	}
+	if s.Replicas < 1 || s.Replicas > ring.ReplicasMax {
+		return o, fmt.Errorf("--replicas: must be from 1 to %d, but is %d", ring.ReplicasMax, s.Replicas)
+	}
+	if s.Weight < 1 || s.Weight > ring.WeightMax {
+		return o, fmt.Errorf("--weight: must be from 1 to %d, but is %d", ring.WeightMax, s.Weight)
+	}
+	if s.PeerListen == "" {
+		for flag, value := range map[string]string{"--zone": s.Zone, "--peer-announce": s.PeerAnnounce, "--cluster-secret-file": s.ClusterSecretFile} {
+			if value != "" {
+				return o, errors.New(flag + ": needs --peer-listen too")
+			}
+		}
+		if len(s.Join) > 0 {
+			return o, errors.New("--join: needs --peer-listen too")
+		}
+	}
+	secret, err := firstLine("--cluster-secret-file", s.ClusterSecretFile)
+	if err != nil {
+		return o, err
+	}
+	o.Secret = []byte(secret)
+	o.Self = ring.Member{
+		Peer:    s.PeerAnnounce,
+		Client:  cmp.Or(s.ClientAnnounce, announced(s.Listen)),
+		Cluster: cmp.Or(s.ClusterAnnounce, announced(s.ClusterListen)),
+		Zone:    s.Zone,
+		Weight:  s.Weight,
+	}
+	return o, nil
+}
+
+// announced is the address that others are told of one to listen on, "" where
+// that names no host.
+func announced(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); err != nil || host == "" || port == "0" || ip != nil && ip.IsUnspecified() {
+		return ""
+	}
+	return address
+}
+
+// startError says which flag a node could not start because of.
+func (s *serveCommand) startError(err error) error {
+	var op *net.OpError
+	if s.PeerListen != "" && errors.As(err, &op) && op.Op == "listen" {
+		return listenError("--peer-listen", s.PeerListen, op.Err)
+	}
+	return fmt.Errorf("data directory %s: %w", s.Data, err)
+}

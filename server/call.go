@@ -1,0 +1,485 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"cartwheel/cluster/quorum"
+	"cartwheel/cluster/ring"
+	"cartwheel/resp"
+	"cartwheel/server/command"
+	"cartwheel/server/redisvalue"
+	"cartwheel/store/version"
+)
+
+// A call is one command on its way.
+//
+// It has a part for each of its keys. On a ring of one node all of them end
+// where they begin, and so does the call. Else:
+//
+//  1. run starts all parts. A part that reads asks for the object; one that
+//     writes asks for it too if it must know what other owners have, or starts
+//     its update, or has another node run the command for its key.
+//  2. Where something is pending, run returns, and the last part to be told of its
+//     end passes the call to its owner, who calls advance.
+//  3. advance starts the updates of the parts that have only read so far, which
+//     may be pending again, or calls the handlers of reads, and replies.
+//
+// A call belongs to the goroutine that owns its session (for a slow command: to
+// the one that runs it), but for waiting and what Done sets.
+type call struct {
+	s     *session
+	srv   *Server
+	w     *resp.Writer
+	own   resp.Writer // where replies to earlier commands are to come before
+	from  int         // where the reply begins in w
+	cmd   *command.Command
+	h     *handler
+	args  [][]byte // the name first
+	db    uint8
+	nowMS int64
+	need  quorum.Need
+	began time.Duration
+
+	part    part // of a command of one key
+	parts   []part
+	replied int           // of parts, from the first on
+	asked   []*part       // those that were pending; the call is while there are any
+	waiting atomic.Int32  // how many of them have not ended; see startGuard
+	wake    chan struct{} // of a slow command: told when waiting is 0
+	hash    uint64        // of the key, for conflicts
+	solid   bool          // its write is applied here already
+	spoiled bool          // by a panic: parts may be under way that nobody waits for
+
+	key      int // the position of the key that the handler is called for
+	view     view
+	count    int64 // for commands of several keys to sum up in
+	set      setOptions
+	bitfield []bitfieldOp
+	digits   [20]byte
+	restore  restoreOptions
+	version  versionOptions
+
+	writing func(c *call, v *view) // the handler under way in update
+	blind   bool
+	lost    bool // what is under the key cannot be read
+	fault   any  // its panic
+}
+
+// A part is what a call does with one key.
+type part struct {
+	c      *call
+	key    int // its position in the arguments
+	step   step
+	object version.Object
+	seq    uint64
+	err    error
+	reply  []byte // of another node
+}
+
+type step uint8
+
+const (
+	stepNone    step = iota
+	stepRead         // the object is asked for, for a handler that reads
+	stepLook         // the same, for one that writes
+	stepWrite        // the update is under way
+	stepForward      // another node runs it
+	stepEnded
+)
+
+// startGuard is in call.waiting while parts are being started, or none is under
+// way: those that end meanwhile do not bring it to 0.
+const startGuard = 1 << 30
+
+func (s *Server) newCall(sess *session) *call {
+	c, _ := s.calls.Get().(*call)
+	if c == nil {
+		c = &call{srv: s}
+		c.waiting.Store(startGuard)
+	}
+	c.s = sess
+	return c
+}
+
+// free gives a call's memory back, for another session, too.
+func (s *Server) free(c *call) {
+	c.rest()
+	c.s, c.cmd, c.h = nil, nil, nil
+	s.calls.Put(c)
+}
+
+// rest drops what a call that has ended looked at.
+func (c *call) rest() {
+	c.args = nil
+	c.view = view{}
+	c.writing = nil
+	c.part.rest()
+	if len(c.parts) > 0 {
+		for i := range c.parts {
+			c.parts[i].rest()
+		}
+		c.parts = c.parts[:0]
+		if cap(c.parts) > partsKept {
+			c.parts, c.asked = nil, nil
+		}
+	}
+	if cap(c.own.Buf) > outBytesSmall {
+		c.own.Buf = nil
+	}
+	c.own.Buf = c.own.Buf[:0]
+	if c.set.expiry != nil {
+		c.set = setOptions{}
+	}
+	if c.version.context != nil {
+		c.version = versionOptions{}
+	}
+	if cap(c.bitfield) > bitfieldKept {
+		c.bitfield = nil
+	}
+	c.wake = nil
+	c.solid = false
+}
+
+func (p *part) rest() {
+	clear(p.object.Siblings[:cap(p.object.Siblings)])
+	p.object.Reset()
+	p.reply, p.err = nil, nil
+}
+
+// What a call keeps of its memory: room for parts, and for operations of
+// BITFIELD.
+const (
+	partsKept    = 16
+	bitfieldKept = 64
+)
+
+// Done tells a part how its read or update ended.
+func (p *part) Done(seq uint64, err error) {
+	p.seq, p.err = seq, err
+	p.c.partEnded()
+}
+
+// ForwardDone tells a part how the command that another node ran ended.
+func (p *part) ForwardDone(reply []byte, err error) {
+	p.reply, p.err = reply, err
+	p.c.partEnded()
+}
+
+func (c *call) partEnded() {
+	if c.waiting.Add(-1) == 0 {
+		c.allEnded()
+	}
+}
+
+// allEnded passes the call to whoever is to advance it.
+func (c *call) allEnded() {
+	if c.wake != nil {
+		c.wake <- struct{}{}
+		return
+	}
+	c.s.completed(c)
+}
+
+// isPending reports that the call has not ended.
+func (c *call) isPending() bool { return len(c.asked) > 0 }
+
+// run runs the handler, and leaves one reply in c.w unless the call is pending
+// then.
+func (c *call) run() {
+	c.from = len(c.w.Buf)
+	switch h := c.h; {
+	case h.local != nil:
+		h.local(c)
+	case h.slow != nil:
+		h.slow(c)
+	case h.begin != nil && !h.begin(c):
+	case h.each:
+		c.startEach()
+		return
+	default:
+		p := &c.part
+		p.c, p.key = c, c.cmd.FirstKey
+		if c.start(p) {
+			c.settle()
+			return
+		}
+		if err := c.reply(p); err != nil {
+			c.refuse(err)
+		}
+	}
+	c.finish()
+}
+
+// startEach starts the parts of a command of several keys.
+func (c *call) startEach() {
+	last := c.cmd.LastKey
+	if last < 0 {
+		last += len(c.args)
+	}
+	n := (last-c.cmd.FirstKey)/c.cmd.KeyStep + 1
+	if cap(c.parts) < n {
+		c.parts = make([]part, n)
+	}
+	c.parts = c.parts[:n]
+	c.count = 0
+	c.replied = 0
+	for i := range c.parts {
+		p := &c.parts[i]
+		p.c, p.key = c, c.cmd.FirstKey+i*c.cmd.KeyStep
+		if c.start(p) || c.replied < i {
+			continue
+		}
+		if err := c.reply(p); err != nil {
+			c.parts = c.parts[:i+1]
+			c.refuse(err)
+			c.finish()
+			return
+		}
+		c.replied++
+	}
+	if c.replied < n {
+		c.settle()
+		return
+	}
+	c.finishEach()
+}
+
+// start begins what a part does, and reports whether it is pending.
+func (c *call) start(p *part) (pending bool) {
+	key := c.args[p.key]
+	if c.h.read != nil {
+		return c.ask(p, stepRead)
+	}
+	direct := c.h.direct != nil && c.h.direct(c)
+	to, place := c.srv.keys.Route(key, direct || c.h.lone != nil)
+	switch {
+	case place == quorum.Alone || place == quorum.Here && direct:
+		c.solid = place == quorum.Here
+		return c.update(p)
+	case place == quorum.Here:
+		return c.ask(p, stepLook)
+	default:
+		return c.forward(p, to, direct)
+	}
+}
+
+// ask asks for the object of a part's key.
+func (c *call) ask(p *part, why step) (pending bool) {
+	p.step = why
+	p.seq, pending, p.err = c.srv.keys.Read(c.db, c.args[p.key], c.need, &p.object, p)
+	if pending {
+		c.asked = append(c.asked, p)
+		return true
+	}
+	return why == stepLook && p.err == nil && c.update(p)
+}
+
+// update runs the write handler on a part's object.
+func (c *call) update(p *part) (pending bool) {
+	p.step = stepWrite
+	blind := c.h.blind != nil && c.h.blind(c)
+	c.key = p.key
+	p.seq, pending, p.err = c.apply(c.db, c.args[p.key], &p.object, c.h.write, blind, p)
+	if pending {
+		c.asked = append(c.asked, p)
+	}
+	return pending
+}
+
+// forward has another node run the command for a part's key.
+func (c *call) forward(p *part, to ring.NodeID, direct bool) (pending bool) {
+	p.step = stepForward
+	f := &quorum.Forwarded{DB: c.db, RESP3: c.w.RESP3, Need: c.need, Args: c.args}
+	f.Again = direct && c.cmd.Name != "vset" && c.cmd.Name != "vdel" // what is run twice must not make siblings
+	if c.h.lone != nil {
+		f.Args = c.h.lone(c, p.key)
+	}
+	if p.err = c.srv.keys.Forward(to, f, p); p.err != nil {
+		return false
+	}
+	c.asked = append(c.asked, p)
+	return true
+}
+
+// settle ends the start of parts of which some are pending. It is the last thing
+// that whoever starts them does with the call, unless all have ended meanwhile.
+func (c *call) settle() {
+	if c.waiting.Add(int32(len(c.asked))-startGuard) == 0 {
+		c.allEnded()
+	}
+}
+
+// advance takes the call on after all that it waited for has ended. It reports
+// whether the call has ended; else it is pending again.
+func (c *call) advance() (ended bool) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			c.s.fault(c, fault)
+			c.w.Buf = c.w.Buf[:c.from]
+			c.asked, c.spoiled = nil, true
+			ended = true
+		}
+	}()
+	c.waiting.Store(startGuard)
+	ready := c.asked
+	c.asked = c.asked[:0] // what is appended is behind what is looked at
+	again := 0
+	for _, p := range ready {
+		if p.step == stepLook && p.err == nil && c.update(p) {
+			again++
+		}
+	}
+	if again > 0 {
+		c.settle()
+		return false
+	}
+	if !c.h.each {
+		if err := c.reply(&c.part); err != nil {
+			c.refuse(err)
+		}
+		c.finish()
+		return true
+	}
+	for ; c.replied < len(c.parts); c.replied++ {
+		if err := c.reply(&c.parts[c.replied]); err != nil {
+			c.refuse(err)
+			c.finish()
+			return true
+		}
+	}
+	c.finishEach()
+	return true
+}
+
+// reply replies for a part that has ended. The handler of a write has replied
+// already.
+func (c *call) reply(p *part) error {
+	if p.err != nil {
+		return p.err
+	}
+	c.depend(p.seq)
+	switch p.step {
+	case stepRead:
+		c.key = p.key
+		c.view.look(c, &p.object)
+		c.h.read(c, &c.view)
+		if c.h.each && len(c.w.Buf)-c.from > c.srv.replyBytesMax {
+			return errReplyTooLarge
+		}
+	case stepForward:
+		return c.pass(p)
+	}
+	return nil
+}
+
+// pass takes over the reply of another node: an error, the whole reply or, of a
+// command of several keys, the count of one or OK.
+func (c *call) pass(p *part) error {
+	line, whole := bytes.CutSuffix(p.reply, []byte("\r\n"))
+	switch {
+	case !whole:
+		return errForwarded
+	case line[0] == '-':
+		return errors.New(string(line[1:]))
+	case !c.h.each:
+		c.w.Buf = append(c.w.Buf, p.reply...)
+	case line[0] == ':':
+		n, ok := redisvalue.ParseInt(line[1:])
+		if !ok {
+			return errForwarded
+		}
+		c.count += n
+	}
+	return nil
+}
+
+var errForwarded = errors.New("ERR another node's reply makes no sense")
+
+// finishEach ends a call of several keys.
+func (c *call) finishEach() {
+	if c.h.finish != nil {
+		c.h.finish(c)
+	}
+	c.finish()
+}
+
+// refuse makes an error the reply.
+func (c *call) refuse(err error) {
+	c.w.Buf = c.w.Buf[:c.from]
+	c.w.Error(wireText(err))
+}
+
+// finish looks at the reply that is complete.
+func (c *call) finish() {
+	if len(c.w.Buf) > c.from && c.w.Buf[c.from] == '-' {
+		c.s.shard.failed(c.cmd, c.w.Buf[c.from+1:])
+	}
+}
+
+// apply runs a write handler on one key.
+func (c *call) apply(db uint8, key []byte, o *version.Object, write func(c *call, v *view), blind bool, done quorum.Done) (seq uint64, pending bool, err error) {
+	c.writing, c.blind, c.lost = write, blind, false
+	seq, pending, err = c.srv.keys.Update(db, key, c.need, c.nowMS, o, c, done)
+	if c.fault != nil {
+		fault := c.fault
+		c.fault = nil
+		panic(fault)
+	}
+	if err == nil {
+		err = c.view.err
+	}
+	return seq, pending, err
+}
+
+// Apply runs the write handler. A panic must not leave the store's locks held:
+// it goes on once they are not.
+func (c *call) Apply(o *version.Object) (changed bool) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			c.fault = fmt.Sprintf("%v\n%s", fault, debug.Stack())
+			changed = false
+		}
+	}()
+	c.view.look(c, o)
+	c.view.lost = c.lost
+	c.writing(c, &c.view)
+	return c.view.changed && c.view.err == nil
+}
+
+// Blind says that a write handler can go ahead without what is stored. It is
+// asked where that cannot be read, and only there.
+func (c *call) Blind() bool {
+	c.lost = true
+	return c.blind
+}
+
+// depend makes the reply wait for the commit of seq.
+func (c *call) depend(seq uint64) {
+	if seq > c.s.seq {
+		c.s.seq = seq
+	}
+}
+
+// ending returns an error if the connection is to end.
+func (c *call) ending() error {
+	if c.s.ctx.Err() != nil {
+		return errEnding
+	}
+	return nil
+}
+
+// tooLarge reports that the reply that begins at from is larger than it may be,
+// and then has put an error in its place.
+func (c *call) tooLarge(from int) bool {
+	if len(c.w.Buf)-from <= c.srv.replyBytesMax {
+		return false
+	}
+	c.w.Buf = c.w.Buf[:from]
+	c.w.Error(errReplyTooLarge.Error())
+	return true
+}

@@ -1,0 +1,199 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"cartwheel/cluster/ring"
+	"cartwheel/store/version"
+)
+
+// rebuildCounters makes the counts and the hash trees from what is stored,
+// partition by partition:
+//
+//  1. under the partition's lock, commit what is open, take a snapshot, and set
+//     the partition's counts and leaves to zero; changes go on to be added to
+//     them;
+//  2. without the lock, scan the snapshot;
+//  3. under the lock again, add what the scan has found.
+//
+// It goes on after an error, and returns the first.
+func (s *Store) rebuildCounters() (failed error) {
+	for p := range ring.Partition(s.node.Partitions) {
+		if s.closing.Load() {
+			break
+		}
+		if err := s.recount(p); err != nil && failed == nil {
+			failed = err
+		}
+	}
+	return failed
+}
+
+func (s *Store) recount(p ring.Partition) error {
+	s.counters.setting.Lock()
+	defer s.counters.setting.Unlock()
+	lock := &s.locks[p]
+	lock.Lock()
+	if err := s.commitOpen(); err != nil {
+		lock.Unlock()
+		return err
+	}
+	snapshot := s.db.NewSnapshot()
+	for db := range uint8(Databases) {
+		s.counters.byDB[db][p].reset()
+		s.trees.reset(db, p)
+	}
+	lock.Unlock()
+	defer snapshot.Close()
+
+	var found census
+	err := s.countPartition(snapshot, p, &found)
+	lock.Lock()
+	defer lock.Unlock()
+	for db := range uint8(Databases) {
+		s.counters.add(p, db, found.counts[db])
+		s.trees.join(db, p, &found.leaves[db])
+	}
+	return err
+}
+
+// A census is what a scan of one partition finds.
+type census struct {
+	counts [Databases]Counts
+	leaves leafSums
+}
+
+func (s *Store) countPartition(from pebble.Reader, p ring.Partition, found *census) error {
+	first, last := p.Span(s.node.Partitions)
+	var o version.Object
+	return s.scanObjects(from, first, last, func(k Key, text []byte) error {
+		if _, err := s.decodeStored(k, text, &o); err != nil {
+			found.counts[k.DB].add(weighCorrupt(k))
+			return nil
+		}
+		found.counts[k.DB].add(weigh(k, &o))
+		found.leaves.add(&s.trees, k, o.Hash())
+		raise(&s.highest, o.MaxHLC())
+		return nil
+	})
+}
+
+// suspects are the partitions in which something was found corrupt: what it had
+// been counted as is not known any more.
+type suspects struct {
+	mu         sync.Mutex
+	partitions map[ring.Partition]struct{}
+}
+
+// suspect makes a partition be counted again.
+func (s *Store) suspect(p ring.Partition) {
+	s.suspects.mu.Lock()
+	defer s.suspects.mu.Unlock()
+	if s.suspects.partitions == nil {
+		s.suspects.partitions = make(map[ring.Partition]struct{})
+	}
+	s.suspects.partitions[p] = struct{}{}
+}
+
+// recountSuspects counts again the partitions in which something was corrupt.
+func (s *Store) recountSuspects() {
+	s.suspects.mu.Lock()
+	partitions := s.suspects.partitions
+	s.suspects.partitions = nil
+	s.suspects.mu.Unlock()
+	for p := range partitions {
+		if err := s.recount(p); err != nil {
+			s.counters.partial.Store(true)
+			s.log.Error().Err(err).Uint32("partition", uint32(p)).Msg("cannot count a partition again")
+		}
+	}
+}
+
+// countsAreRight says whether the counts and the hash trees may be saved for the
+// next start.
+func (s *Store) countsAreRight() bool {
+	select {
+	case <-s.counters.ready:
+	default:
+		return false
+	}
+	s.suspects.mu.Lock()
+	defer s.suspects.mu.Unlock()
+	return len(s.suspects.partitions) == 0 && !s.counters.partial.Load()
+}
+
+// saveCounters commits the counts and the hash trees for the next start, if they
+// are right.
+func (s *Store) saveCounters() error {
+	if !s.countsAreRight() {
+		return nil
+	}
+	s.open.mu.Lock()
+	s.open.rows.set(append(s.open.rows.key(), prefixCounters), s.counters.encode())
+	for db := range uint8(Databases) {
+		if text := s.trees.encode(db); text != nil {
+			s.open.rows.set(append(s.open.rows.key(), prefixTrees, db), text)
+		}
+	}
+	seq := s.open.seq
+	s.open.mu.Unlock()
+	return s.Commit(seq)
+}
+
+// loadCounters takes the counts and the hash trees that a clean stop saved and
+// removes them, since only a clean stop may leave them. It reports whether there
+// were any.
+func (s *Store) loadCounters() (bool, error) {
+	counted, err := s.takeSaved([]byte{prefixCounters}, s.counters.decode)
+	if err != nil {
+		return false, err
+	}
+	sound := true
+	for db := range uint8(Databases) {
+		_, err := s.takeSaved([]byte{prefixTrees, db}, func(text []byte) bool {
+			sound = sound && s.trees.decode(db, text)
+			return sound
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	if !counted || !sound {
+		s.forgetCounts()
+		return false, nil
+	}
+	return true, nil
+}
+
+// takeSaved removes a row and reports whether it was there and decode took it.
+func (s *Store) takeSaved(row []byte, decode func([]byte) bool) (taken bool, err error) {
+	text, closer, err := s.db.Get(row)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	text = bytes.Clone(text)
+	if err := closer.Close(); err != nil {
+		return false, err
+	}
+	if err := s.db.Delete(row, pebble.Sync); err != nil {
+		return false, err
+	}
+	return decode(text), nil
+}
+
+// forgetCounts sets all to zero, for a rebuild.
+func (s *Store) forgetCounts() {
+	for db := range uint8(Databases) {
+		for p := range ring.Partition(s.node.Partitions) {
+			s.counters.byDB[db][p].reset()
+			s.trees.reset(db, p)
+		}
+	}
+}
