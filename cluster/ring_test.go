@@ -3,6 +3,10 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,44 +14,116 @@ import (
 	"github.com/rs/zerolog"
 
 	"cartwheel/cluster/quorum"
+	"cartwheel/cluster/repair"
+	"cartwheel/cluster/ring"
 	"cartwheel/store"
 	"cartwheel/store/version"
 )
 
-const patience = 20 * time.Second
+const patience = 30 * time.Second
 
-// startNodes starts a cluster of nodes on loopback that ends with the test.
-func startNodes(t *testing.T, n int) []*Coordinator {
+// A world is a cluster in one process, over a network and file systems of its
+// own.
+type world struct {
+	t     *testing.T
+	net   *network
+	rand  *rand.Rand
+	mu    sync.Mutex
+	nodes []*Coordinator // guarded by mu; nil: crashed
+	disks []*vfs.MemFS
+	n     int // replicas
+}
+
+// newWorld starts n nodes, of which so many hold each key.
+func newWorld(t *testing.T, n, replicas int) *world {
 	t.Helper()
-	var nodes []*Coordinator
-	for i := range n {
-		o := Options{
-			Store: store.Options{
-				Dir: "data", FS: vfs.NewMem(), MemoryBytes: 16 << 20, Partitions: 16, SweepInterval: -1,
-				Log: zerolog.New(zerolog.NewTestWriter(t)).With().Int("at", i).Logger(),
-			},
-			PeerListen: "127.0.0.1:0",
-		}
-		if i > 0 {
-			o.Join = []string{nodes[0].opts.Self.Peer}
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		c, err := Start(ctx, o)
-		cancel()
-		if err != nil {
-			t.Fatalf("start node %d: %v", i, err)
-		}
-		nodes = append(nodes, c)
-		t.Cleanup(func() {
-			if err := c.Close(); err != nil {
-				t.Errorf("close node %d: %v", i, err)
-			}
-		})
+	seed := rand.Uint64()
+	if s := os.Getenv("CARTWHEEL_SEED"); s != "" {
+		seed, _ = strconv.ParseUint(s, 10, 64)
 	}
-	until(t, "all nodes know each other and nothing moves", func() bool {
-		for _, c := range nodes {
+	t.Logf("CARTWHEEL_SEED=%d", seed)
+	w := &world{t: t, net: newNetwork(seed), rand: rand.New(rand.NewPCG(seed, 2)), n: replicas}
+	for i := range n {
+		w.disks = append(w.disks, vfs.NewCrashableMem())
+		w.nodes = append(w.nodes, nil)
+		w.start(i)
+	}
+	t.Cleanup(func() {
+		w.net.heal()
+		for i, c := range w.nodes {
+			if c != nil {
+				if err := c.Close(); err != nil {
+					t.Errorf("close node %d: %v", i, err)
+				}
+			}
+		}
+	})
+	w.healthy()
+	return w
+}
+
+func address(i int) string { return fmt.Sprint("node", i) }
+
+func (w *world) start(i int) {
+	w.t.Helper()
+	level := zerolog.WarnLevel
+	if testing.Verbose() {
+		level = zerolog.DebugLevel
+	}
+	o := Options{
+		Store: store.Options{
+			Dir: "data", FS: w.disks[i], MemoryBytes: 16 << 20, Partitions: 16, SweepInterval: -1,
+			Log: zerolog.New(zerolog.NewTestWriter(w.t)).Level(level).With().Int("at", i).Logger(),
+		},
+		PeerListen: address(i),
+		Replicas:   w.n,
+		Network:    w.net.at(address(i)),
+		Repair:     repair.Options{ExchangeInterval: 200 * time.Millisecond, FilledWait: 10 * time.Millisecond},
+	}
+	for j := range w.nodes {
+		if j != i && w.nodes[j] != nil {
+			o.Join = append(o.Join, address(j))
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, err := Start(ctx, o)
+	if err != nil {
+		w.t.Fatalf("start node %d: %v", i, err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.nodes[i] = c
+}
+
+// node returns a node, nil if it has crashed.
+func (w *world) node(i int) *Coordinator {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.nodes[i]
+}
+
+// crash kills a node: what it has not handed to the operating system is lost.
+func (w *world) crash(i int) {
+	w.mu.Lock()
+	c := w.nodes[i]
+	w.nodes[i] = nil
+	w.mu.Unlock()
+	w.net.crash(address(i))
+	// The old process goes on in its own world, on a disk that nobody looks at
+	// any more.
+	w.disks[i] = w.disks[i].CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: w.rand})
+	w.net.crash(address(i))
+	_ = c.Close()
+}
+
+// healthy waits until all nodes know each other and nothing moves.
+func (w *world) healthy() {
+	w.t.Helper()
+	until(w.t, "all nodes know each other and nothing moves", func() bool {
+		for _, c := range w.nodes {
 			top := c.Topology()
-			if len(top.Nodes) != n || top.Moving > 0 {
+			if len(top.Nodes) != len(w.nodes) || top.Moving > 0 {
 				return false
 			}
 			for _, node := range top.Nodes {
@@ -58,12 +134,40 @@ func startNodes(t *testing.T, n int) []*Coordinator {
 		}
 		return true
 	})
-	return nodes
+}
+
+// converged waits until all owners of every partition have the same, and nobody
+// holds a hint.
+func (w *world) converged() {
+	w.t.Helper()
+	until(w.t, "all owners have the same and there are no hints", func() bool {
+		for _, c := range w.nodes {
+			if len(c.store.HintOwners()) > 0 {
+				return false
+			}
+		}
+		v := w.nodes[0].view.Load()
+		for p := range v.places {
+			var first *uint64
+			for _, c := range w.nodes {
+				if !c.view.Load().places[p].holds() {
+					continue
+				}
+				root := c.store.Root(ring.Partition(p))
+				if first == nil {
+					first = &root
+				} else if *first != root {
+					return false
+				}
+			}
+		}
+		return true
+	})
 }
 
 func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !holds(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain: %s", what)
 		}
@@ -71,14 +175,99 @@ func until(t *testing.T, what string, holds func() bool) {
 }
 
 func TestWhatOneNodeAcknowledgesAllNodesRead(t *testing.T) {
-	nodes := startNodes(t, 3)
+	w := newWorld(t, 3, 3)
 	for i := range 100 {
 		key := fmt.Sprint("key", i)
-		mustSet(t, nodes[i%3], 0, key, fmt.Sprint("v", i))
-		for _, c := range nodes {
+		mustSet(t, w.nodes[i%3], 0, key, fmt.Sprint("v", i))
+		for _, c := range w.nodes {
 			wantValue(t, c, 0, key, fmt.Sprint("v", i))
 		}
 	}
-	_ = quorum.Need{}
-	_ = version.Object{}
+}
+
+// at returns a node that owns the key, and one that does not, if there is one.
+func (w *world) owner(key string) *Coordinator {
+	for _, c := range w.nodes {
+		if c != nil {
+			if v := c.view.Load(); v.places[v.partition([]byte(key))].holds() {
+				return c
+			}
+		}
+	}
+	w.t.Fatalf("no owner of %q is up", key)
+	return nil
+}
+
+func TestADeadNodeIsNotNoticedAndHasEverythingWhenItIsBack(t *testing.T) {
+	w := newWorld(t, 3, 3)
+	mustSet(t, w.nodes[0], 0, "before", "v")
+	w.crash(2)
+	for i := range 200 {
+		mustSet(t, w.nodes[i%2], 0, fmt.Sprint("key", i), "v")
+	}
+	w.start(2)
+	w.healthy()
+	w.converged()
+	for i := range 200 {
+		var o version.Object
+		if _, err := w.nodes[2].store.Get(0, []byte(fmt.Sprint("key", i)), &o); err != nil || o.Alive(w.nodes[2].NowMS()) == nil {
+			t.Fatalf("key%d is not at the node that was away: %v", i, err)
+		}
+	}
+}
+
+func TestTooFewNodesForAStrictWriteDoNothing(t *testing.T) {
+	w := newWorld(t, 3, 3)
+	mustSet(t, w.nodes[0], 0, "k", "v")
+	w.crash(1)
+	w.crash(2)
+	until(t, "the dead are known to be dead", func() bool { return !w.nodes[0].view.Load().peers[0].up() && !w.nodes[0].view.Load().peers[1].up() })
+	if err := update(w.nodes[0], 0, "k", quorum.Need{}, overwrite{value: []byte("new")}); code(err) != "NOREPLICAS" {
+		t.Errorf("a write of one of three nodes: %v", err)
+	}
+	var o version.Object
+	if _, err := w.nodes[0].store.Get(0, []byte("k"), &o); err != nil || string(o.Winner().Payload) != "v" {
+		t.Errorf("it has left %q, %v", o.Winner().Payload, err)
+	}
+	if err := update(w.nodes[0], 0, "k", quorum.Need{W: 1}, overwrite{value: []byte("one")}); err != nil {
+		t.Errorf("a write that one suffices for: %v", err)
+	}
+	w.start(1)
+	w.start(2)
+	w.healthy()
+	w.converged()
+	wantValue(t, w.nodes[1], 0, "k", "one")
+}
+
+func TestFallbacksTakeWritesForDeadOwners(t *testing.T) {
+	w := newWorld(t, 5, 3)
+	w.crash(3)
+	w.crash(4)
+	for i := range 200 {
+		key := fmt.Sprint("key", i)
+		var at *Coordinator
+		for _, c := range w.nodes[:3] {
+			if v := c.view.Load(); v.places[v.partition([]byte(key))].holds() {
+				at = c
+			}
+		}
+		if at == nil {
+			continue
+		}
+		if err := update(at, 0, key, quorum.Need{}, overwrite{value: []byte("v")}); err != nil {
+			t.Fatalf("%s: %v", key, err)
+		}
+		for _, c := range w.nodes[:3] {
+			wantValue(t, c, 0, key, "v")
+		}
+	}
+	w.start(3)
+	w.start(4)
+	w.healthy()
+	w.converged()
+	for i := range 200 {
+		for _, c := range w.nodes {
+			wantValue(t, c, 0, fmt.Sprint("key", i), "v")
+		}
+	}
 }

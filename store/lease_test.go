@@ -10,7 +10,7 @@ import (
 	"cartwheel/store/version"
 )
 
-// A counting lease knows how often it persisted, and whether next waited for it.
+// A countingLease knows how often it persisted.
 type countingLease struct {
 	*lease
 	persisted atomic.Int64

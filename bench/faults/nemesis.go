@@ -121,16 +121,26 @@ func (n *nemesis) begin(ctx context.Context, f check.Fault) error {
 	return n.cut(context.WithoutCancel(ctx), f)
 }
 
+// cut keeps the nodes of the fault and all others from each other, or only the fault's one node from
+// sending to some others.
 func (n *nemesis) cut(ctx context.Context, f check.Fault) error {
+	var others []int
+	for i := range n.system.Addrs() {
+		if !slices.Contains(f.Nodes, i) {
+			others = append(others, i)
+		}
+	}
+	oneWay := f.Kind == cutDirection
+	if oneWay {
+		n.random.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
+		others = others[:1+n.random.IntN(len(others))]
+	}
 	for _, a := range f.Nodes {
-		for b := range n.system.Addrs() {
-			if slices.Contains(f.Nodes, b) || f.Kind == cutDirection && n.random.IntN(2) == 0 {
-				continue
-			}
+		for _, b := range others {
 			if err := n.network.Cut(ctx, a, b); err != nil {
 				return err
 			}
-			if f.Kind == cutDirection {
+			if oneWay {
 				continue
 			}
 			if err := n.network.Cut(ctx, b, a); err != nil {

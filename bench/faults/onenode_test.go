@@ -74,7 +74,7 @@ func TestOneNodeKeepsWhatItAcknowledges(t *testing.T) {
 		Options: o, system: s, offsets: make([]atomic.Int64, 1), kinds: o.Kinds,
 		timing: timing{healthy: 700 * ms, pace: pace{100 * ms, 300 * ms, 200 * ms, 700 * ms}},
 	}
-	report, err := r.run(t.Context())
+	report, err := r.episodes(t.Context())
 	if err != nil {
 		t.Fatalf("%v\n%s", err, s.Log())
 	}

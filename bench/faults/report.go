@@ -17,12 +17,13 @@ import (
 type Report struct {
 	Seed      uint64           `json:"seed"`
 	Nodes     int              `json:"nodes"`
+	Episodes  int              `json:"episodes"`
 	Faults    []check.Fault    `json:"faults"`
 	Missing   []string         `json:"missing,omitempty"` // kinds of fault that this machine cannot do, and why
 	Available []Available      `json:"available,omitempty"`
 	Trouble   []string         `json:"trouble,omitempty"` // with the nodes as a whole, and replies that should not be
 	Verdicts  []Verdict        `json:"verdicts"`
-	Histories []*check.History `json:"histories"`
+	Histories []*check.History `json:"histories"` // of the last episode
 }
 
 // Verdict is a checker's on one history.
@@ -57,6 +58,31 @@ func (r *Report) Judge() {
 	}
 }
 
+// add takes in what one more episode found.
+func (r *Report) add(one *Report) {
+	r.Episodes++
+	r.Faults = append(r.Faults, one.Faults...)
+	r.Available = append(r.Available, one.Available...)
+	r.Trouble = append(r.Trouble, one.Trouble...)
+	r.Histories = one.Histories
+	for _, v := range one.Verdicts {
+		n := slices.IndexFunc(r.Verdicts, func(sum Verdict) bool { return sum.Workload == v.Workload })
+		if n < 0 {
+			r.Verdicts = append(r.Verdicts, v)
+			continue
+		}
+		sum := &r.Verdicts[n]
+		sum.Operations += v.Operations
+		sum.Violations = append(sum.Violations, v.Violations...)
+		for outcome, count := range v.Outcomes {
+			sum.Outcomes[outcome] += count
+		}
+		for kind, count := range v.Errors {
+			sum.Errors[kind] += count
+		}
+	}
+}
+
 // Broken counts what is wrong.
 func (r *Report) Broken() int {
 	broken := len(r.Trouble)
@@ -74,7 +100,7 @@ const shownMax = 10
 
 // Print tells what was done and found.
 func (r *Report) Print(w io.Writer) error {
-	fmt.Fprintf(w, "seed %d, %d nodes, %d faults: %s\n", r.Seed, r.Nodes, len(r.Faults), r.faultCounts())
+	fmt.Fprintf(w, "seed %d, %d nodes, %d episodes, %d faults: %s\n", r.Seed, r.Nodes, r.Episodes, len(r.Faults), r.faultCounts())
 	for _, missing := range r.Missing {
 		fmt.Fprintf(w, "not done: %s\n", missing)
 	}

@@ -114,12 +114,35 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	}
 	defer func() { err = errors.Join(err, cluster.Close()) }()
 	r := &runner{Options: o, system: processes{cluster}, network: network, offsets: offsets, kinds: kinds, timing: o.timing()}
-	report, err := r.run(ctx)
+	report, err := r.episodes(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, cluster.Log())
 	}
 	report.Missing = missing
 	return report, nil
+}
+
+// episodeMax is how long faults go on before all is healed and judged: what is kept of a run stays
+// bounded, however long it is.
+const episodeMax = time.Minute
+
+// episodes runs one episode after the other, until the time is over or a promise was broken. Each has its
+// own seed, which repeats it alone, and its own keys.
+func (r *runner) episodes(ctx context.Context) (*Report, error) {
+	total := &Report{Seed: r.Seed, Nodes: r.Nodes}
+	for left := r.Duration; left > 0 && total.Broken() == 0; left -= episodeMax {
+		one := *r
+		one.Seed += uint64(total.Episodes)
+		one.Duration = min(left, episodeMax)
+		one.withAvailability = total.Episodes == 0
+		fmt.Fprintf(r.Out, "episode %d, seed %d\n", total.Episodes+1, one.Seed)
+		report, err := one.run(ctx)
+		if err != nil {
+			return nil, err
+		}
+		total.add(report)
+	}
+	return total, nil
 }
 
 // skewFlag is the hidden flag of the node that puts its clock wrong.
@@ -177,9 +200,10 @@ func canSkew(ctx context.Context) error {
 	return nil
 }
 
-// runner is a run of a system that has been started.
+// runner is an episode on a system that has been started.
 type runner struct {
 	Options
+	withAvailability bool
 	system  system
 	network *network
 	offsets []atomic.Int64
@@ -192,7 +216,7 @@ type runner struct {
 func (r *runner) run(ctx context.Context) (*Report, error) {
 	r.began = time.Now()
 	r.report = Report{Seed: r.Seed, Nodes: r.Nodes}
-	if r.wants(availability) && r.Nodes >= stayMin+2 {
+	if r.withAvailability && r.wants(availability) && r.Nodes >= stayMin+2 {
 		if err := r.available(ctx); err != nil {
 			return nil, err
 		}

@@ -43,7 +43,7 @@ func runFake(f *fake, workloads []string) (*Report, error) {
 		Options: o, system: f, offsets: make([]atomic.Int64, nodes), kinds: o.Kinds,
 		timing: timing{before: 200 * ms, during: 300 * ms, healthy: 500 * ms, pace: pace{50 * ms, 200 * ms, 20 * ms, 100 * ms}},
 	}
-	return r.run(context.Background())
+	return r.episodes(context.Background())
 }
 
 func printed(t *testing.T, r *Report) string {
@@ -170,6 +170,29 @@ func TestOptionsAreRefused(t *testing.T) {
 		if o.Validate() == nil {
 			t.Errorf("accepted: %+v", o)
 		}
+	}
+}
+
+func TestReportsOfEpisodesAddUp(t *testing.T) {
+	one := func(workload string, violations ...check.Violation) *Report {
+		return &Report{
+			Faults: []check.Fault{{Kind: kill}},
+			Verdicts: []Verdict{{
+				Workload: workload, Operations: 3, Outcomes: map[check.Outcome]int{check.Unknown: 1},
+				Errors: map[string]int{"dial": 1}, Violations: violations,
+			}},
+		}
+	}
+	total := &Report{}
+	total.add(one("locks"))
+	total.add(one("locks", check.Violation{Key: "k", What: "w"}))
+	total.add(one("sessions"))
+	want := []Verdict{
+		{"locks", 6, map[check.Outcome]int{check.Unknown: 2}, map[string]int{"dial": 2}, []check.Violation{{Key: "k", What: "w"}}},
+		{"sessions", 3, map[check.Outcome]int{check.Unknown: 1}, map[string]int{"dial": 1}, nil},
+	}
+	if !reflect.DeepEqual(total.Verdicts, want) || total.Episodes != 3 || len(total.Faults) != 3 || total.Broken() != 1 {
+		t.Errorf("%+v", total)
 	}
 }
 

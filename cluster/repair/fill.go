@@ -134,18 +134,25 @@ func (r *Repair) fillsFrom(table *ring.Ring, source ring.NodeID) (fills []*fill)
 // fillWorkers is how many partitions are filled from one source at a time.
 const fillWorkers = 3
 
-// fillFrom fills from one source what is to be filled from it.
-func (r *Repair) fillFrom(ctx context.Context, source ring.NodeID) error {
+// fillFrom fills from one source what is to be filled from it, and reports
+// whether any of that is done.
+func (r *Repair) fillFrom(ctx context.Context, source ring.NodeID) (progress bool, err error) {
 	table := r.opts.Peers.Ring()
 	fills := r.fillsFrom(table, source)
 	if len(fills) == 0 {
-		return nil
+		return false, nil
 	}
 	x := r.newExchange(source, table, modeExact)
-	fills, err := x.fillEmpty(ctx, fills)
+	rest, err := x.fillEmpty(ctx, fills)
 	if err != nil {
-		return err
+		return false, err
 	}
+	err = r.fillAll(ctx, table, rest, source)
+	return len(r.fillsFrom(table, source)) < len(fills), err
+}
+
+// fillAll fills partitions from one source, several at a time.
+func (r *Repair) fillAll(ctx context.Context, table *ring.Ring, fills []*fill, source ring.NodeID) (err error) {
 	work := make(chan *fill)
 	failed := make(chan error, fillWorkers)
 	var workers sync.WaitGroup
@@ -159,7 +166,6 @@ func (r *Repair) fillFrom(ctx context.Context, source ring.NodeID) error {
 			}
 		})
 	}
-	err = nil
 	for _, f := range fills {
 		select {
 		case work <- f:

@@ -98,15 +98,18 @@ const (
 	retryMax   = 10 * time.Second
 )
 
-// ended takes note of how a task ended: it is due again after a pause, which grows with
-// its failures.
+// ended takes note of how a task ended. It is due again after a pause, which, unless
+// the task came further before it failed, grows with its failures.
 func (s *schedule) ended(t task, now time.Time, err error, again time.Duration) {
 	e := s.entries[t]
 	e.running = false
 	s.running[t.kind]--
-	if err == nil {
+	switch {
+	case err == nil:
 		e.failures = 0
-	} else {
+	case again > 0:
+		e.failures = 1
+	default:
 		again = min(retryFirst<<min(e.failures, 10), retryMax)
 		e.failures++
 	}
@@ -185,28 +188,48 @@ const (
 )
 
 // work does what a task is for, and returns when it is to be done again if all
-// goes well.
+// goes well, or if it came further before it failed.
 func (r *Repair) work(ctx context.Context, t task) (again time.Duration, err error) {
 	switch t.kind {
 	case hintsTask:
-		_, err = r.replay(ctx, t.peer)
-		return hintsPause, err
+		before := r.counters.replayed.Load()
+		if _, err = r.replay(ctx, t.peer); err != nil {
+			return pauseIf(r.counters.replayed.Load() > before), err
+		}
+		return hintsPause, nil
 	case owedTask:
-		_, err = r.collectOwed(ctx, t.peer)
-		return owedPause, err
+		if _, err = r.collectOwed(ctx, t.peer); err != nil {
+			return 0, err
+		}
+		return owedPause, nil
 	case exchangeTask:
 		return r.exchangeAll(ctx, t.peer)
 	case fillTask:
-		return retryFirst, r.fillFrom(ctx, t.peer)
+		progress, err := r.fillFrom(ctx, t.peer)
+		return pauseIf(progress || err == nil), err
 	case commitTask:
-		return commitWait, r.commitFilled(ctx)
+		if err = r.commitFilled(ctx); err != nil {
+			return 0, err
+		}
+		return commitWait, nil
 	default:
 		left, err := r.drop(ctx)
-		if !left {
-			return max(dropPause, r.opts.DropGrace), err
+		switch {
+		case err != nil:
+			return 0, err
+		case !left:
+			return max(dropPause, r.opts.DropGrace), nil
 		}
-		return dropPause, err
+		return dropPause, nil
 	}
+}
+
+// pauseIf is the pause after progress, if there was any.
+func pauseIf(progress bool) time.Duration {
+	if progress {
+		return retryFirst
+	}
+	return 0
 }
 
 // exchangeAll compares all that this node shares with a peer.
@@ -219,7 +242,7 @@ func (r *Repair) exchangeAll(ctx context.Context, peer ring.NodeID) (again time.
 	err = x.run(ctx, shared)
 	r.owedAfter(owed, x)
 	if err != nil {
-		return 0, err
+		return pauseIf(x.repaired > 0), err
 	}
 	r.counters.exchanges.Add(1)
 	if x.busy > 0 {

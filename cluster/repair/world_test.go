@@ -322,8 +322,14 @@ func (w *world) converge(nodes ...int) error {
 	return nil
 }
 
+// A fataler is a test, or a rapid.T.
+type fataler interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
 // until waits for a condition.
-func until(t testing.TB, what string, holds func() bool) {
+func until(t fataler, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !holds(); {
 		if time.Now().After(deadline) {

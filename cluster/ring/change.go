@@ -156,6 +156,9 @@ func (d *Document) settled() (*Document, error) {
 			m.State = Active
 		}
 	}
+	if len(d.Moves) == 0 {
+		d.Moves = nil // as Decode has it
+	}
 	d.Owners = inOrder(d.Owners)
 	if err := d.Validate(); err != nil {
 		return nil, err

@@ -134,7 +134,7 @@ func TestSendRefusesAtOnceWhatItCannotSend(t *testing.T) {
 			echo(b)
 		}
 	})
-	limits := [LaneCount]Limits{Small: {FrameBytesMax: 20_000, InFlightMax: 10, BytesMax: 100_000}}
+	limits := [LaneCount]Limits{Small: {FrameBytesMax: 20_000, InFlightMax: 10, BytesMax: 100_000 + HeaderBytes}}
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, rigOptions{link: LinkOptions{Limits: limits}, serve: ServeOptions{Handler: handler}})
 		send := func(timeout time.Duration, bytes int) error {

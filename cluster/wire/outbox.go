@@ -188,7 +188,8 @@ func (o *outbox) attempt(buf []byte) (n int, err error) {
 func (o *outbox) write(buf []byte) error {
 	for len(buf) > 0 {
 		part := buf[:min(len(buf), writeBytesMax)]
-		if err := o.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		began := time.Now()
+		if err := o.conn.SetWriteDeadline(began.Add(writeTimeout)); err != nil {
 			return err
 		}
 		n, err := o.conn.Write(part)
@@ -197,7 +198,8 @@ func (o *outbox) write(buf []byte) error {
 		if err != nil {
 			return err
 		}
-		if buf = buf[n:]; o.advanced != nil {
+		buf = buf[n:]
+		if o.advanced != nil && time.Since(began) >= tick { // else this system may hold it
 			o.advanced()
 		}
 	}
