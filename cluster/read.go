@@ -299,10 +299,20 @@ func (op *operation) settleRead() (notify func()) {
 	if op.missing <= 0 {
 		return op.tell(nil)
 	}
-	if !op.underWay() {
+	if !op.repairsUnderWay() {
 		return op.repairFailed()
 	}
 	return nil
+}
+
+// repairsUnderWay reports that a repair has yet to end.
+func (op *operation) repairsUnderWay() bool {
+	for _, r := range op.requests {
+		if r.repair && !r.done && r.round == op.round {
+			return true
+		}
+	}
+	return false
 }
 
 // repair sends the merged object to a replica that is behind.
@@ -331,7 +341,7 @@ func (op *operation) repairReply(reply *wire.Reply) (notify func()) {
 	switch {
 	case op.missing <= 0:
 		return op.tell(nil)
-	case !op.underWay():
+	case !op.repairsUnderWay():
 		return op.repairFailed()
 	}
 	return nil

@@ -391,9 +391,11 @@ func TestAddressThatIsNotKnownIsTheOneThatTheClientFound(t *testing.T) {
 	showRing(servers, []*ringed{space}, -1)
 	n.serve()
 	_, port, _ := strings.Cut(strings.TrimPrefix(n.srv.ClusterAddr().String(), "[::]"), ":")
-	c := n.dialAt("127.0.0.1:" + port)
-	if got := c.do("CLUSTER", "SLOTS"); !strings.Contains(got, "$9\r\n127.0.0.1\r\n:"+port+"\r\n") {
-		t.Errorf("CLUSTER SLOTS: %q", got)
+	for _, host := range []string{"127.0.0.1", "127.0.0.2", "127.0.0.1"} {
+		c := n.dialAt(host + ":" + port)
+		if got := c.do("CLUSTER", "SLOTS"); !strings.Contains(got, "$9\r\n"+host+"\r\n:"+port+"\r\n") {
+			t.Errorf("CLUSTER SLOTS at %s: %q", host, got)
+		}
 	}
 }
 

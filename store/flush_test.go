@@ -54,6 +54,7 @@ func TestAFlushHidesAtOnceAndForEver(t *testing.T) {
 				if visited != left {
 					t.Errorf("a scan visits %d objects, want %d", visited, left)
 				}
+				wantTreesOfWhatIsStored(t, s)
 			}
 			check()
 			if len(flushed) == 1 {

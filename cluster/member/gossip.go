@@ -19,7 +19,8 @@ import (
 	"cartwheel/cluster/ring"
 )
 
-// GossipOptions of a Gossip. Self, Cluster, Port and Contact are required.
+// GossipOptions of a Gossip. Self, Cluster, Port, Contact, Document and Install are
+// required.
 type GossipOptions struct {
 	Self ring.NodeID
 	// Cluster keeps clusters apart: who bears another's id is not heard. A node that

@@ -21,12 +21,15 @@ const (
 	calmPaces   = 30 // before a peer that was joined, and is not alive, is joined again
 	joinsAtOnce = 8
 	targetsMax  = 2 * nodesMax
+
+	// joinWarnEvery is how often the failure to join one address is a warning.
+	joinWarnEvery = time.Minute
 )
 
 // A target is an address to join.
 type target struct {
 	after  time.Time // not before
-	logged string    // the failure that was logged last
+	warned time.Time // when its failure was logged last
 }
 
 // rejoin joins, for ever, every known peer, member and seed that is not alive
@@ -112,15 +115,16 @@ func (g *Gossip) join(address string, t *target) {
 		return
 	}
 	if err == nil {
-		t.after, t.logged = time.Now().Add(calmPaces*g.opts.Pace), ""
+		t.after, t.warned = time.Now().Add(calmPaces*g.opts.Pace), time.Time{}
 		return
 	}
-	level := g.opts.Log.Debug()
-	if text := err.Error(); t.logged != text {
-		t.logged = text
-		level = g.opts.Log.Warn()
+	event := g.opts.Log.Debug()
+	if time.Since(t.warned) >= joinWarnEvery {
+		t.warned = time.Now()
+		event = g.opts.Log.Warn()
 	}
-	level.Err(err).Str("peer", address).Str("because", reasonOf(err)).Msg("cannot join a peer; trying on")
+	event.Str("error", strings.Join(strings.Fields(err.Error()), " ")).Str("peer", address).
+		Str("because", reasonOf(err)).Msg("cannot join a peer; trying on")
 }
 
 func (g *Gossip) joinFirst(addresses []netip.AddrPort) error {

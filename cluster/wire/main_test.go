@@ -79,7 +79,7 @@ func newRig(t testing.TB, opts rigOptions) *rig {
 		if dialed == nil {
 			return nil, errors.New("nobody there")
 		}
-		r.serving.Go(func() { r.ended <- Serve(ctx, accepted, opts.serve) })
+		r.serving.Go(func() { offer(r.ended, Serve(ctx, accepted, opts.serve)) })
 		return dialed, nil
 	}
 	deliver := opts.link.Deliver
@@ -89,14 +89,9 @@ func newRig(t testing.TB, opts rigOptions) *rig {
 			deliver(replies)
 		}
 	}
-	opts.link.Up = func(_ Lane, peer *Hello) { r.ups <- peer }
-	opts.link.Down = func(_ Lane, err error) { r.downs <- err }
-	opts.link.Failed = func(_ Lane, err error) {
-		select {
-		case r.failed <- err:
-		default:
-		}
-	}
+	opts.link.Up = func(_ Lane, peer *Hello) { offer(r.ups, peer) }
+	opts.link.Down = func(_ Lane, err error) { offer(r.downs, err) }
+	opts.link.Failed = func(_ Lane, err error) { offer(r.failed, err) }
 	r.Link = NewLink(opts.link)
 	t.Cleanup(r.close)
 	if !opts.down {
@@ -105,6 +100,14 @@ func newRig(t testing.TB, opts rigOptions) *rig {
 		}
 	}
 	return r
+}
+
+// offer sends what a test may or may not look at.
+func offer[T any](to chan T, what T) {
+	select {
+	case to <- what:
+	default:
+	}
 }
 
 func (r *rig) close() {

@@ -194,7 +194,7 @@ func TestEachTokenIsDeliveredExactlyOnceOverTCP(t *testing.T) {
 	tokens := make([][]onceToken, 4)
 	var sending sync.WaitGroup
 	for i := range tokens {
-		tokens[i] = make([]onceToken, 2000)
+		tokens[i] = make([]onceToken, 500)
 		rng := rand.New(rand.NewPCG(7, uint64(i)))
 		sending.Go(func() { sendAll(r.Link, rng, tokens[i]) })
 	}
