@@ -80,6 +80,7 @@ type Coordinator struct {
 
 	operations sync.Pool // of *operation
 	young      young
+	fallback   fallback
 	executor   atomic.Pointer[quorum.Executor]
 	durable    atomic.Uint64 // with SyncOne: what is on the disk
 	hinted     atomic.Uint64 // the sequence of the last hint that nobody waits for
@@ -212,16 +213,6 @@ func (c *Coordinator) NowMS() int64 { return c.store.NowMS() }
 // store.PrefetchMax of them.
 func (c *Coordinator) Prefetch(db uint8, keys [][]byte) { c.store.Prefetch(db, keys) }
 
-// Dot returns the identity of a new write: above floor, and above every one
-// that this node has given before.
-func (c *Coordinator) Dot(nowMS int64, floor version.HLC) (version.Dot, error) {
-	hlc, err := c.store.NextHLC(nowMS, floor)
-	if err != nil {
-		return version.Dot{}, wireError(err)
-	}
-	return version.Dot{Incarnation: c.store.Incarnation(), HLC: hlc}, nil
-}
-
 // Knows says whether a client can have got that clock from this cluster: it
 // names no incarnation that never was, and nothing from the future.
 func (c *Coordinator) Knows(clock version.Clock, nowMS int64) bool {
@@ -308,6 +299,9 @@ func (c *Coordinator) UpdateTogether(db uint8, keys [][]byte, need quorum.Need, 
 			op.begin(v, v.partition(key))
 			if err := op.canWrite(); err != nil {
 				return err
+			}
+			if !op.place.holds() {
+				return errNotOwner
 			}
 			ops, waiters = append(ops, op), append(waiters, w)
 		}

@@ -33,14 +33,18 @@ func open(t *testing.T, opts store.Options) *Coordinator {
 // An overwrite overwrites a key with a value, or with a tombstone where there is none.
 type overwrite struct {
 	c          *Coordinator
+	key        []byte
 	value      []byte
 	expireAtMS int64
+	plain      bool
 }
 
 func (overwrite) Blind() bool { return false }
 
+func (p overwrite) Plain() bool { return p.plain }
+
 func (p overwrite) Apply(o *version.Object) bool {
-	dot, err := p.c.Dot(p.c.NowMS(), o.MaxHLC())
+	dot, err := p.c.Dot(p.key, o.Clock, p.c.NowMS(), o.MaxHLC())
 	if err != nil {
 		return false
 	}
@@ -53,7 +57,7 @@ func (p overwrite) Apply(o *version.Object) bool {
 }
 
 func update(c *Coordinator, db uint8, key string, need quorum.Need, p overwrite) error {
-	p.c = c
+	p.c, p.key = c, []byte(key)
 	var o version.Object
 	seq, _, err := c.Update(db, []byte(key), need, c.NowMS(), &o, p, nil)
 	if err != nil {
@@ -161,7 +165,7 @@ func TestMoreReplicasThanOwnersAreNotThereAndNothingIsDone(t *testing.T) {
 
 func TestKnowsNoClockFromElsewhereOrFromTheFuture(t *testing.T) {
 	c := open(t, memOptions(vfs.NewMem()))
-	dot, err := c.Dot(c.NowMS(), 0)
+	dot, err := c.Dot(nil, nil, c.NowMS(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +189,7 @@ func TestAClockIsKnownAfterACrash(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	opts := memOptions(fs)
 	c := open(t, opts)
-	dot, err := c.Dot(c.NowMS(), 0)
+	dot, err := c.Dot(nil, nil, c.NowMS(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +198,7 @@ func TestAClockIsKnownAfterACrash(t *testing.T) {
 	if !after.Knows(version.Clock{dot}, after.NowMS()) {
 		t.Error("a clock of the incarnation before the crash is not known")
 	}
-	if next, err := after.Dot(after.NowMS(), 0); err != nil || next.HLC <= dot.HLC || next.Incarnation == dot.Incarnation {
+	if next, err := after.Dot(nil, nil, after.NowMS(), 0); err != nil || next.HLC <= dot.HLC || next.Incarnation == dot.Incarnation {
 		t.Errorf("after the crash follows %v to %v, %v", next, dot, err)
 	}
 }
@@ -209,7 +213,7 @@ func TestUpdateTogetherChangesAllOrNone(t *testing.T) {
 		t.Helper()
 		seq, err := c.UpdateTogether(0, keys, quorum.Need{}, c.NowMS(), func(objects []version.Object, changed []bool) {
 			for i := range objects {
-				changed[i] = change && overwrite{c: c, value: keys[i]}.Apply(&objects[i])
+				changed[i] = change && overwrite{c: c, key: keys[i], value: keys[i]}.Apply(&objects[i])
 			}
 		})
 		if err != nil {

@@ -22,14 +22,15 @@ type written struct {
 // A versioned change writes a value in the place of those that its context
 // covers, as VSET does.
 type versioned struct {
-	c *Coordinator
-	w *written
+	c   *Coordinator
+	key []byte
+	w   *written
 }
 
 func (versioned) Blind() bool { return false }
 
 func (v versioned) Apply(o *version.Object) bool {
-	dot, err := v.c.Dot(v.c.NowMS(), max(o.MaxHLC(), v.w.context.MaxHLC()))
+	dot, err := v.c.Dot(v.key, o.Clock, v.c.NowMS(), max(o.MaxHLC(), v.w.context.MaxHLC()))
 	if err != nil {
 		return false
 	}
@@ -145,7 +146,7 @@ func (w *world) write(r *rand.Rand, worker int, histories []history, end time.Ti
 			}
 			continue
 		}
-		if v := c.view.Load(); !v.places[v.partition(key)].holds() {
+		if v := c.view.Load(); !v.places[v.partition(key)].holds() && v.places[v.partition(key)].standsIn() < 0 {
 			continue
 		}
 		one := &written{value: fmt.Sprintf("w%d.%d", worker, n)}
@@ -153,7 +154,7 @@ func (w *world) write(r *rand.Rand, worker int, histories []history, end time.Ti
 			one.context = contexts[k]
 		}
 		var o version.Object
-		seq, _, err := c.Update(0, key, quorum.Need{}, c.NowMS(), &o, versioned{c, one}, nil)
+		seq, _, err := c.Update(0, key, quorum.Need{}, c.NowMS(), &o, versioned{c, key, one}, nil)
 		if err == nil {
 			err = c.Commit(seq)
 		}

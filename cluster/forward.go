@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"slices"
 
 	"cartwheel/cluster/quorum"
 	"cartwheel/cluster/ring"
@@ -9,7 +10,8 @@ import (
 )
 
 // Route returns where a command on a key is to run: at this node if it is an owner
-// and any owner will do (anyOwner), else at the first live owner.
+// and any owner will do (anyOwner), else at the first live owner or, where none
+// is, at the first live fallback.
 func (c *Coordinator) Route(key []byte, anyOwner bool) (to ring.NodeID, place quorum.Place) {
 	v := c.view.Load()
 	if v.alone {
@@ -24,6 +26,14 @@ func (c *Coordinator) Route(key []byte, anyOwner bool) (to ring.NodeID, place qu
 			if i == pl.self {
 				return to, quorum.Here
 			}
+			return p.id, quorum.Away
+		}
+	}
+	for _, p := range pl.fallbacks {
+		if p == nil {
+			return to, quorum.Here
+		}
+		if p.up() {
 			return p.id, quorum.Away
 		}
 	}
@@ -78,21 +88,15 @@ func (fw *forward) repliesLong() bool {
 	return name[0]|0x20 == 'g' || len(name) == 3 && len(fw.f.Args) > 3
 }
 
-// another returns a live owner that has not been tried.
+// another returns a live owner, or else a fallback, that has not been tried.
 func (fw *forward) another(v *view) *peer {
 	if len(fw.f.Args) < 2 {
 		return nil
 	}
 	pl := &v.places[v.partition(fw.f.Args[1])]
-	for i, p := range pl.nodes {
-		if p == nil || !pl.owners.Has(i) || !p.up() {
-			continue
-		}
-		tried := false
-		for _, id := range fw.tried {
-			tried = tried || id == p.id
-		}
-		if !tried {
+	for i, p := range slices.Concat(pl.nodes, pl.fallbacks) {
+		incoming := i < len(pl.nodes) && !pl.owners.Has(i)
+		if p != nil && !incoming && p.up() && !slices.Contains(fw.tried, p.id) {
 			return p
 		}
 	}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"slices"
 
 	"cartwheel/cluster/quorum"
 	"cartwheel/cluster/wire"
@@ -108,9 +109,14 @@ func (op *operation) readOwnHints() {
 		}
 		var o version.Object
 		found, seq, err := op.c.store.GetHinted(op.db, op.key, &o)
-		if err == nil && found {
+		if err != nil {
+			return
+		}
+		if found {
 			op.seq = max(op.seq, seq)
 			op.answered(answer{node: -1, object: o})
+		}
+		if found || slices.Contains(op.place.fallbacks, nil) {
 			op.tally.Ack(i)
 		}
 		return
@@ -139,7 +145,7 @@ func (op *operation) askOne() bool {
 		op.tally.Fail(node)
 	}
 	for i, p := range op.place.nodes {
-		if !op.place.owners.Has(i) || i == op.place.self || op.standsFor(i) {
+		if !op.place.owners.Has(i) || i == op.place.self || op.tally.Has(i) || op.standsFor(i) {
 			continue
 		}
 		if up(p) && op.asked(p) && !op.tally.Failed(i) {

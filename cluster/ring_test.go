@@ -271,3 +271,86 @@ func TestFallbacksTakeWritesForDeadOwners(t *testing.T) {
 		}
 	}
 }
+
+func TestTheSmallerHalfTakesWritesOfEveryKey(t *testing.T) {
+	w := newWorld(t, 5, 3)
+	for a := range w.nodes {
+		for b := range w.nodes {
+			w.net.setCut(address(a), address(b), (a < 2) != (b < 2))
+		}
+	}
+	until(t, "both halves know that they are apart", func() bool {
+		for i, c := range w.nodes {
+			live := 0
+			for _, p := range c.view.Load().peers {
+				if p.up() {
+					live++
+				}
+			}
+			if i < 2 && live != 1 || i >= 2 && live != 2 {
+				return false
+			}
+		}
+		return true
+	})
+	alien := 0 // keys that neither of the two owns
+	for i := range 100 {
+		key := fmt.Sprint("key", i)
+		at := w.nodes[i%2]
+		to, place := at.Route([]byte(key), true)
+		if place == quorum.Away {
+			at = w.nodes[1-i%2]
+			if at.NodeID() != to {
+				t.Fatalf("%s is to be written at %s, which is not of this half", key, to)
+			}
+		}
+		if v := at.view.Load(); !v.places[v.partition([]byte(key))].holds() {
+			alien++
+		}
+		if err := update(at, 0, key, quorum.Need{}, overwrite{value: []byte("v")}); err != nil {
+			t.Errorf("%s: %v", key, err)
+		}
+		for _, c := range w.nodes[:2] {
+			wantValue(t, c, 0, key, "v")
+			wantValue(t, c, 0, key+" that nobody wrote", "(absent)")
+		}
+	}
+	if alien == 0 {
+		t.Error("the two own every key: the test shows nothing")
+	}
+	w.net.heal()
+	w.healthy()
+	w.converged()
+	for i := range 100 {
+		for _, c := range w.nodes {
+			wantValue(t, c, 0, fmt.Sprint("key", i), "v")
+		}
+	}
+}
+
+// A later winner at another owner makes the coordinator stamp its write anew.
+func TestASetWinsOverWhatAnotherOwnerHasFromAFasterClock(t *testing.T) {
+	w := newWorld(t, 3, 3)
+	ahead := version.MakeHLC(w.nodes[1].NowMS()+300, 0)
+	var o version.Object
+	dot := version.Dot{Incarnation: 77, HLC: ahead}
+	o.Put(nil, version.Sibling{Dot: dot, Written: ahead, Payload: []byte("from a fast clock")})
+	var out version.Object
+	for _, c := range w.nodes[1:] { // a quorum has it, the coordinator does not
+		seq, _, err := c.store.Merge(0, []byte("k"), c.NowMS(), &o, &out)
+		if err == nil {
+			err = c.store.Commit(seq)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	plain := overwrite{value: []byte("later in real time"), plain: true}
+	if err := update(w.nodes[0], 0, "k", quorum.Need{W: 3}, plain); err != nil {
+		t.Fatal(err)
+	}
+	w.converged()
+	for _, c := range w.nodes {
+		wantValue(t, c, 0, "k", "later in real time")
+	}
+}

@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
+	"sync"
 
 	"cartwheel/cluster/quorum"
 	"cartwheel/cluster/wire"
@@ -69,7 +71,11 @@ func (op *operation) apply(nowMS int64, o *version.Object, change version.Change
 		return nil, err
 	}
 	op.change, op.changed = change, false
-	op.seq, err = c.store.Update(op.db, op.key, nowMS, o, op)
+	if op.place.holds() {
+		op.seq, err = c.store.Update(op.db, op.key, nowMS, o, op)
+	} else {
+		op.seq, err = op.applyToHint(nowMS, o)
+	}
 	op.change = nil
 	if err != nil || !op.changed {
 		op.ended, op.told = true, true
@@ -111,15 +117,18 @@ func (op *operation) canWrite() error {
 	if err != nil {
 		return err
 	}
+	self := pl.self
 	if !pl.holds() {
-		return errNotOwner
+		if self = pl.standsIn(); self < 0 || op.need.Strict {
+			return errNotOwner
+		}
 	}
 	wNext, err := op.need.Writes(pl.next.Len())
 	if err != nil {
 		return err
 	}
 	op.tally = quorum.NewTally(pl.owners, w, pl.next, wNext)
-	op.tally.Ack(pl.self)
+	op.tally.Ack(self)
 	reach, standIns := op.tally, 0
 	for i, p := range pl.nodes {
 		if up(p) {
@@ -137,7 +146,7 @@ func (op *operation) canWrite() error {
 		}
 	}
 	for i, p := range pl.nodes {
-		if standIns > 0 && !up(p) {
+		if standIns > 0 && !up(p) && !reach.Has(i) {
 			reach.Ack(i)
 			standIns--
 		}
@@ -153,7 +162,7 @@ func (op *operation) sendAll() (notify func()) {
 	op.round++
 	op.fallback, op.later = 0, 0
 	for i, p := range op.place.nodes {
-		if i != op.place.self {
+		if i != op.place.self && !op.tally.Has(i) {
 			op.sendTo(p, i)
 		}
 	}
@@ -237,6 +246,77 @@ func (op *operation) count() (notify func()) {
 	return nil
 }
 
+// standsIn returns the index of the owner that this node takes writes for, because
+// no owner is up and no fallback before it; -1: of none.
+func (p *place) standsIn() int {
+	for i, n := range p.nodes {
+		if p.owners.Has(i) && up(n) {
+			return -1
+		}
+	}
+	for _, n := range p.fallbacks {
+		if n == nil {
+			return 0
+		}
+		if n.up() {
+			return -1
+		}
+	}
+	return -1
+}
+
+// applyToHint changes what this node keeps for the owners, none of which is up.
+//
+// A vector clock says of its incarnations that all their earlier writes of the key
+// were seen. Hints go away when they have been replayed, so this node's own
+// incarnation could not say that: each time that a hint begins anew it gets an
+// incarnation of its own (Dot).
+func (op *operation) applyToHint(nowMS int64, o *version.Object) (seq uint64, err error) {
+	c := op.c
+	c.fallback.mu.Lock()
+	defer c.fallback.mu.Unlock()
+	if _, _, err := c.store.GetHinted(op.db, op.key, o); err != nil {
+		return 0, err
+	}
+	if !op.Apply(o) {
+		return 0, nil
+	}
+	return c.store.AddHint(op.place.ids[op.place.standsIn()], op.db, op.key, nowMS, o)
+}
+
+// fallback is what a node needs that coordinates writes for owners none of which
+// is up.
+type fallback struct {
+	mu           sync.Mutex // held while a hint is read and changed
+	incarnations sync.Map   // version.Incarnation -> struct{}: those that hints have got here
+}
+
+// Dot returns the identity of a new write of a key with that clock: above floor,
+// and above every one that this node has given before.
+func (c *Coordinator) Dot(key []byte, clock version.Clock, nowMS int64, floor version.HLC) (version.Dot, error) {
+	hlc, err := c.store.NextHLC(nowMS, floor)
+	if err != nil {
+		return version.Dot{}, wireError(err)
+	}
+	if v := c.view.Load(); !v.alone && !v.places[v.partition(key)].holds() {
+		return version.Dot{Incarnation: c.hintIncarnation(clock), HLC: hlc}, nil
+	}
+	return version.Dot{Incarnation: c.store.Incarnation(), HLC: hlc}, nil
+}
+
+// hintIncarnation returns the incarnation that a hint has got, or a new one.
+func (c *Coordinator) hintIncarnation(clock version.Clock) version.Incarnation {
+	for _, entry := range clock {
+		if _, own := c.fallback.incarnations.Load(entry.Incarnation); own {
+			return entry.Incarnation
+		}
+	}
+	i := version.Incarnation(rand.Uint64() | 1)
+	c.fallback.incarnations.Store(i, struct{}{})
+	c.lives.saw(version.Clock{{Incarnation: i}})
+	return i
+}
+
 // stampsMax is how often one write is stamped anew.
 const stampsMax = 8
 
@@ -248,13 +328,13 @@ func (op *operation) stampAnew() (notify func()) {
 		return op.tell(wireError(errUnknown))
 	}
 	nowMS := c.store.NowMS()
-	again := &restamp{c: c, dot: op.dot, floor: op.later, nowMS: nowMS}
+	again := &restamp{c: c, key: op.key, dot: op.dot, floor: op.later, nowMS: nowMS}
 	var o version.Object
 	c.installing.RLock()
 	defer c.installing.RUnlock()
 	v := c.view.Load()
 	op.begin(v, v.partition(op.key))
-	if err := op.canWrite(); err != nil {
+	if err := op.canWrite(); err != nil || !op.place.holds() {
 		return op.tell(wireError(errUnknown)) // some have it as it was
 	}
 	seq, err := c.store.Update(op.db, op.key, nowMS, &o, again)
@@ -275,6 +355,7 @@ func (op *operation) stampAnew() (notify func()) {
 // A restamp gives a sibling that is there a later dot.
 type restamp struct {
 	c       *Coordinator
+	key     []byte
 	dot     version.Dot
 	floor   version.HLC
 	nowMS   int64
@@ -288,7 +369,7 @@ func (r *restamp) Apply(o *version.Object) bool {
 			continue
 		}
 		s := o.Siblings[i]
-		s.Dot, r.err = r.c.Dot(r.nowMS, max(o.MaxHLC(), r.floor))
+		s.Dot, r.err = r.c.Dot(r.key, o.Clock, r.nowMS, max(o.MaxHLC(), r.floor))
 		if r.err != nil {
 			return false
 		}

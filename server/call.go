@@ -64,10 +64,11 @@ type call struct {
 	restore  restoreOptions
 	version  versionOptions
 
-	writing func(c *call, v *view) // the handler under way in update
-	blind   bool
-	lost    bool // what is under the key cannot be read
-	fault   any  // its panic
+	writing    func(c *call, v *view) // the handler under way in update
+	writingKey []byte
+	blind      bool
+	lost       bool // what is under the key cannot be read
+	fault      any  // its panic
 }
 
 // A part is what a call does with one key.
@@ -117,7 +118,7 @@ func (s *Server) free(c *call) {
 func (c *call) rest() {
 	c.args = nil
 	c.view = view{}
-	c.writing = nil
+	c.writing, c.writingKey = nil, nil
 	c.part.rest()
 	if len(c.parts) > 0 {
 		for i := range c.parts {
@@ -423,7 +424,7 @@ func (c *call) finish() {
 
 // apply runs a write handler on one key.
 func (c *call) apply(db uint8, key []byte, o *version.Object, write func(c *call, v *view), blind bool, done quorum.Done) (seq uint64, pending bool, err error) {
-	c.writing, c.blind, c.lost = write, blind, false
+	c.writing, c.writingKey, c.blind, c.lost = write, key, blind, false
 	seq, pending, err = c.srv.keys.Update(db, key, c.need, c.nowMS, o, c, done)
 	if c.fault != nil {
 		fault := c.fault
@@ -457,6 +458,10 @@ func (c *call) Blind() bool {
 	c.lost = true
 	return c.blind
 }
+
+// Plain says that a write must win over all that was written before it: that of
+// plain commands, but for those that keep the time at which a value was written.
+func (c *call) Plain() bool { return !c.h.versioned && !c.view.touched }
 
 // depend makes the reply wait for the commit of seq.
 func (c *call) depend(seq uint64) {

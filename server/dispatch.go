@@ -34,6 +34,8 @@ type handler struct {
 	// direct says that a write need not know what other owners have, and may be
 	// coordinated by any of them: SET and VSET.
 	direct func(c *call) bool
+	// versioned says that the write makes siblings: VSET and VDEL.
+	versioned bool
 }
 
 // What dispatch did with a command.

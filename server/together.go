@@ -29,6 +29,7 @@ func (c *call) setTogether(keys, values [][]byte) {
 			}
 		}
 		for i := range objects {
+			c.writingKey = keys[i]
 			c.view.look(c, &objects[i])
 			c.view.set(values[i], 0)
 			if failed = c.view.err; failed != nil {

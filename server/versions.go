@@ -11,8 +11,8 @@ import (
 
 var versionHandlers = map[string]handler{
 	"vget":     {begin: beginVget, read: vget},
-	"vset":     {begin: beginVset, write: vset, direct: always},
-	"vdel":     {begin: beginVset, write: vset, direct: always},
+	"vset":     {begin: beginVset, write: vset, direct: always, versioned: true},
+	"vdel":     {begin: beginVset, write: vset, direct: always, versioned: true},
 	"vexplain": {slow: vexplain},
 	"quorum":   {local: setQuorum},
 }

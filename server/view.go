@@ -14,6 +14,7 @@ type view struct {
 	c       *call
 	lost    bool // something is there that cannot be read; a blind write replaces it
 	changed bool
+	touched bool  // by a change that keeps when the value was written
 	err     error // why it could not be changed
 }
 
@@ -70,11 +71,12 @@ func (v *view) remove() {
 // put adds a sibling in the place of those that the context covers. Its dot,
 // and its Written unless that is set, are made here.
 func (v *view) put(context version.Clock, s version.Sibling) {
-	s.Dot, v.err = v.c.srv.keys.Dot(v.c.nowMS, max(v.o.MaxHLC(), context.MaxHLC()))
+	s.Dot, v.err = v.c.srv.keys.Dot(v.c.writingKey, v.o.Clock, v.c.nowMS, max(v.o.MaxHLC(), context.MaxHLC()))
 	if v.err != nil {
 		return
 	}
-	if s.Written == 0 {
+	v.touched = s.Written != 0
+	if !v.touched {
 		s.Written = s.Dot.HLC
 	}
 	v.o.Put(context, s)

@@ -83,6 +83,9 @@ type Options struct {
 	// SweepInterval is the pause between two sweeps. Default: 250 ms.
 	// Negative: the owner of the store calls Sweep itself.
 	SweepInterval time.Duration
+	// dropDelay is how long what DropPartition and FLUSHALL drop may keep its
+	// room on the disk for want of other writes. Default: 10 s; a test sets it.
+	dropDelay time.Duration
 	// memtableBytes is the size of a memtable where a test sets it.
 	memtableBytes int64
 	// Log receives what the store and Pebble have to say. Default: nothing.
@@ -110,6 +113,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Watermark == nil {
 		o.Watermark = func(ring.Partition) version.HLC { return 0 }
+	}
+	if o.dropDelay == 0 {
+		o.dropDelay = 10 * time.Second
 	}
 	if o.SweepInterval == 0 {
 		o.SweepInterval = 250 * time.Millisecond

@@ -1,10 +1,11 @@
 package store
 
 import (
-	"context"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -64,21 +65,52 @@ func TestADroppedPartitionIsGoneAndTheOthersAreNot(t *testing.T) {
 	after := openStore(t, opts)
 	waitCounts(t, after)
 	check(after)
+}
 
+// Nobody has to write, or ask for a compaction.
+func TestTheRoomOfADroppedPartitionIsFreedByItself(t *testing.T) {
+	opts := memOptions(vfs.NewMem())
+	opts.dropDelay = time.Millisecond
+	s := openStore(t, opts)
+	const dropped = ring.Partition(3)
 	first, last := dropped.Span(testPartitions)
 	from, to := tokenRange(prefixObject, first, last)
+	used := func(from, to []byte) uint64 {
+		n, err := s.db.EstimateDiskUsage(from, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	random := rand.NewChaCha8([32]byte{})
+	for i := range 2000 {
+		payload := make([]byte, 1000)
+		_, _ = random.Read(payload)
+		if _, err := do(s, 0, fmt.Sprint("key", i), write{value: string(payload)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.commitOpen(); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.db.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.db.Compact(context.Background(), from, to, false); err != nil {
+	if n := used(from, to); n < 100_000 {
+		t.Fatalf("%d bytes of it are on the disk", n)
+	}
+	if err := s.DropPartition(dropped); err != nil {
 		t.Fatal(err)
 	}
-	if left, err := s.db.EstimateDiskUsage(from, to); err != nil || left > 1000 {
-		t.Errorf("%d bytes of it are left on the disk: %v", left, err)
+	for deadline := time.Now().Add(20 * time.Second); used(from, to) > 10_000; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d bytes of it are still on the disk", used(from, to))
+		}
 	}
-	if all, err := s.db.EstimateDiskUsage([]byte{prefixObject}, prefixEnd(prefixObject)); err != nil || all < 5000 {
-		t.Errorf("all the rest has %d bytes: %v", all, err)
+	if all := used([]byte{prefixObject}, prefixEnd(prefixObject)); all < 1_000_000 {
+		t.Errorf("all the rest has %d bytes", all)
 	}
+	wantTreesOfWhatIsStored(t, s)
 }
 
 func TestADroppedPartitionTakesNewObjects(t *testing.T) {

@@ -43,6 +43,7 @@ func (s *Store) openPebble() error {
 		LBaseMaxBytes:               max(64<<20, memory/2),
 		MaxOpenFiles:                1000,
 		BytesPerSync:                1 << 20,
+		FlushDelayDeleteRange:       s.opts.dropDelay,
 	}
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)

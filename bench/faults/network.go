@@ -29,10 +29,13 @@ const (
 	nowhere        = "02:cf:ff:ff:ff:ff"
 )
 
+// errNoNetwork: this machine does not let us make a network.
+var errNoNetwork = errors.New("no network namespaces here")
+
 // newNetwork makes the namespaces. It needs the rights of root. The caller closes the network.
 func newNetwork(ctx context.Context, nodes int) (_ *network, err error) {
 	if os.Geteuid() != 0 {
-		return nil, errors.New("network namespaces need root")
+		return nil, fmt.Errorf("%w: it needs root", errNoNetwork)
 	}
 	if err := sweepNetworks(ctx); err != nil {
 		return nil, err
@@ -44,7 +47,7 @@ func newNetwork(ctx context.Context, nodes int) (_ *network, err error) {
 			break
 		}
 		if n.number == networkNumbers || !strings.Contains(err.Error(), "File exists") {
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", errNoNetwork, err)
 		}
 	}
 	if err := n.build(ctx); err != nil {
@@ -61,11 +64,10 @@ func (n *network) build(ctx context.Context) error {
 		return err
 	}
 	for i := range n.nodes {
-		outer := fmt.Sprintf("%s%dv%d", networkPrefix, n.number, i)
 		if err := ipBatch(ctx, "",
 			"netns add "+n.name(i),
-			"link add "+outer+" type veth peer name eth0 address "+hardware(i)+" netns "+n.name(i),
-			"link set "+outer+" master "+n.bridge()+" up",
+			"link add "+n.outer(i)+" type veth peer name eth0 address "+hardware(i)+" netns "+n.name(i),
+			"link set "+n.outer(i)+" master "+n.bridge()+" up",
 		); err != nil {
 			return err
 		}
@@ -117,13 +119,17 @@ func (n *network) Close() error {
 	var errs []error
 	for i := range n.nodes {
 		if _, err := os.Stat("/var/run/netns/" + n.name(i)); err == nil {
-			errs = append(errs, ip(ctx, "netns", "del", n.name(i)))
+			// The kernel takes its time with what is in a namespace; the link is gone at once.
+			errs = append(errs, ip(ctx, "link", "del", n.outer(i)), ip(ctx, "netns", "del", n.name(i)))
 		}
 	}
 	return errors.Join(append(errs, ip(ctx, "link", "del", n.bridge()))...)
 }
 
 func (n *network) bridge() string { return networkPrefix + strconv.Itoa(n.number) }
+
+// outer is a node's link on the bridge.
+func (n *network) outer(i int) string { return fmt.Sprintf("%s%dv%d", networkPrefix, n.number, i) }
 
 // name is that of a node's namespace: it says who made it, for sweepNetworks.
 func (n *network) name(i int) string {

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"bufio"
+	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -15,8 +16,11 @@ import (
 func needNetwork(t *testing.T, nodes int) *network {
 	t.Helper()
 	n, err := newNetwork(t.Context(), nodes)
-	if err != nil {
+	if errors.Is(err, errNoNetwork) {
 		skip(t, err)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if err := n.Close(); err != nil {

@@ -47,6 +47,8 @@ func (o Options) Validate() error {
 		return fmt.Errorf("the number of nodes is 1 to %d", nodesMax)
 	case o.Duration <= 0:
 		return errors.New("the duration is above 0")
+	case slices.ContainsFunc(o.Kinds, cuts) && o.Nodes < 2:
+		return errors.New("a cut needs two nodes")
 	case slices.Contains(o.Workloads, availability) && o.Nodes < stayMin+2:
 		return fmt.Errorf("%s needs %d nodes", availability, stayMin+2)
 	}
@@ -155,10 +157,11 @@ func possible(ctx context.Context, o Options) (kinds, missing []string, n *netwo
 	var networkErr error
 	wanted := o.Kinds
 	if len(wanted) == 0 {
-		wanted = Kinds()
+		wanted = slices.DeleteFunc(Kinds(), func(kind string) bool { return cuts(kind) && o.Nodes < 2 })
 	}
 	if slices.ContainsFunc(wanted, cuts) {
-		if n, networkErr = newNetwork(ctx, o.Nodes); networkErr != nil && must {
+		n, networkErr = newNetwork(ctx, o.Nodes)
+		if networkErr != nil && (must || !errors.Is(networkErr, errNoNetwork)) {
 			return nil, nil, nil, networkErr
 		}
 	}
@@ -204,13 +207,13 @@ func canSkew(ctx context.Context) error {
 type runner struct {
 	Options
 	withAvailability bool
-	system  system
-	network *network
-	offsets []atomic.Int64
-	kinds   []string
-	timing  timing
-	began   time.Time
-	report  Report
+	system           system
+	network          *network
+	offsets          []atomic.Int64
+	kinds            []string
+	timing           timing
+	began            time.Time
+	report           Report
 }
 
 func (r *runner) run(ctx context.Context) (*Report, error) {

@@ -166,6 +166,7 @@ func TestOptionsAreRefused(t *testing.T) {
 		{Nodes: 3, Duration: time.Second, Workloads: []string{"set-ad"}},
 		{Nodes: 3, Duration: time.Second, Kinds: []string{"rain"}},
 		{Nodes: 3, Duration: time.Second, Workloads: []string{availability}},
+		{Nodes: 1, Duration: time.Second, Kinds: []string{cutHalves}},
 	} {
 		if o.Validate() == nil {
 			t.Errorf("accepted: %+v", o)

@@ -55,3 +55,6 @@ func (t *Tally) Acked(of Set) int { return (t.acked & of).Len() }
 
 // Failed reports that neither the node nor another in its place will answer.
 func (t *Tally) Failed(i int) bool { return t.failed.Has(i) }
+
+// Has reports that the node, or another in its place, has answered.
+func (t *Tally) Has(i int) bool { return t.acked.Has(i) }

@@ -362,7 +362,7 @@ func TestAnyHistoryOfTheRingWithLossesKeepsEverything(t *testing.T) {
 		c.begin(rapid.IntRange(1, 3).Draw(rt, "replicas"), 0, 1)
 		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
 		var mu sync.Mutex
-		loss := rapid.IntRange(7, 20).Draw(rt, "loses a request, and a reply, in so many")
+		loss := rapid.IntRange(10, 30).Draw(rt, "loses a request, and a reply, in so many")
 		c.w.meddleWith(func(int, *node, *node, []byte) (before, after error) {
 			mu.Lock()
 			defer mu.Unlock()

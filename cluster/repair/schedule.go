@@ -95,7 +95,7 @@ func (s *schedule) due(now time.Time, idle time.Duration) (start []task, wait ti
 
 const (
 	retryFirst = 100 * time.Millisecond
-	retryMax   = 10 * time.Second
+	retryMax   = 2 * time.Second
 )
 
 // ended takes note of how a task ended. It is due again after a pause, which, unless

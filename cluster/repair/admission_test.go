@@ -1,0 +1,149 @@
+package repair
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A handClock is moved by hand, and by whoever waits on it.
+type handClock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func (c *handClock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *handClock) pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+func (c *handClock) after(d time.Duration) <-chan time.Time {
+	c.pass(d)
+	ch := make(chan time.Time, 1)
+	ch <- c.now()
+	return ch
+}
+
+const testRate = 10 << 20
+
+func newTestAdmission(p99 func() time.Duration) (*admission, *handClock) {
+	c := &handClock{at: time.UnixMilli(1_700_000_000_000)}
+	o := Options{Now: c.now, After: c.after, RateMin: testRate / 10, RateMax: testRate, CallsMax: 2, ForegroundP99: p99}
+	return newAdmission(&o), c
+}
+
+// send sends messages of a size for a time, and returns the bytes a second.
+func send(t *testing.T, a *admission, c *handClock, bytes int, forTime time.Duration) (rate float64) {
+	t.Helper()
+	began, total := c.now(), 0
+	for c.now().Sub(began) < forTime {
+		if err := a.enter(context.Background(), bytes); err != nil {
+			t.Fatal(err)
+		}
+		a.leave()
+		total += bytes
+		c.pass(100 * time.Microsecond)
+	}
+	return float64(total) / c.now().Sub(began).Seconds()
+}
+
+func TestBackgroundKeepsToItsRate(t *testing.T) {
+	for _, size := range []int{1000, 100_000, 3 << 20, 30 << 20} {
+		a, c := newTestAdmission(nil)
+		rate := send(t, a, c, size, 60*time.Second)
+		if rate > 1.2*testRate || rate < 0.8*testRate {
+			t.Errorf("messages of %d bytes go at %.0f bytes a second, not %d", size, rate, testRate)
+		}
+	}
+}
+
+func TestBackgroundGivesWayToClientsThatWait(t *testing.T) {
+	var p99 time.Duration
+	a, c := newTestAdmission(func() time.Duration { return p99 })
+	p99 = 2 * time.Millisecond
+	for range 20 { // no work: that is what calm is
+		c.pass(steerInterval)
+		a.pause()
+	}
+	fast := send(t, a, c, 100_000, 10*time.Second)
+	if fast < 0.8*testRate {
+		t.Errorf("while clients do not mind: %.0f bytes a second", fast)
+	}
+	p99 = 4 * time.Millisecond
+	send(t, a, c, 100_000, 5*time.Second)
+	if slow := send(t, a, c, 100_000, 5*time.Second); slow > 0.2*testRate || slow < 0.05*testRate {
+		t.Errorf("while clients wait: %.0f bytes a second, and %d is the least", slow, testRate/10)
+	}
+	p99 = 2 * time.Millisecond
+	send(t, a, c, 100_000, 5*time.Second)
+	if again := send(t, a, c, 100_000, 10*time.Second); again < 0.8*testRate {
+		t.Errorf("after that: %.0f bytes a second", again)
+	}
+}
+
+func TestBackgroundIsNeverHeldUpAltogether(t *testing.T) {
+	p99 := time.Millisecond
+	a, c := newTestAdmission(func() time.Duration { p99 += time.Millisecond; return p99 })
+	if rate := send(t, a, c, 50_000, 120*time.Second); rate < 0.8*testRate/10 {
+		t.Errorf("%.0f bytes a second, and %d is the least", rate, testRate/10)
+	}
+}
+
+func TestWhatIsServedIsPaidForByPauses(t *testing.T) {
+	a, c := newTestAdmission(nil)
+	a.spend(testRate / 2)
+	if pause := a.pause(); pause < 300*time.Millisecond || pause > 500*time.Millisecond {
+		t.Errorf("a pause of %v after half a second's bytes", pause)
+	}
+	c.pass(time.Second)
+	if pause := a.pause(); pause != 0 {
+		t.Errorf("a pause of %v when all is paid", pause)
+	}
+}
+
+func TestWaitingForAdmissionEndsWithItsContext(t *testing.T) {
+	a, _ := newTestAdmission(nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	for range 2 {
+		if err := a.enter(ctx, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cancel()
+	if err := a.enter(ctx, 1); err == nil {
+		t.Error("a third call entered, of two")
+	}
+}
+
+func TestEngagementsExcludeOthersUntilTheyEndOrExpire(t *testing.T) {
+	c := &handClock{at: time.UnixMilli(1)}
+	e := newEngagements(c.now)
+	a, b := nodeID(1), nodeID(2)
+	if !e.begin(1, a) || e.begin(1, b) || e.join(1, b) || e.join(1, a) || !e.begin(2, b) {
+		t.Error("begun: others are let in, or other partitions are not")
+	}
+	c.pass(time.Hour)
+	if e.join(1, b) {
+		t.Error("what this node has begun expired")
+	}
+	e.end(1, b)
+	if e.begin(1, b) {
+		t.Error("ended by another")
+	}
+	e.end(1, a)
+	if !e.join(1, b) || !e.join(1, b) || e.join(1, a) || e.begin(1, a) {
+		t.Error("joined: others are let in, or it cannot go on")
+	}
+	c.pass(engagedFor + 1)
+	if !e.begin(1, a) {
+		t.Error("a peer's does not expire")
+	}
+}
