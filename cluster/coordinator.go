@@ -74,7 +74,10 @@ type Coordinator struct {
 	view       atomic.Pointer[view]
 	installing sync.RWMutex // held while the ring is replaced, and while it must not be
 	agreement  *member.Agreement
-	repair     *repair.Repair
+	repairing  atomic.Pointer[repair.Repair]
+	liveness   *member.Liveness
+	gossip     *member.Gossip
+	port       *member.Port
 	lives      lives
 	members    members
 
@@ -132,6 +135,7 @@ func Start(ctx context.Context, opts Options) (_ *Coordinator, err error) {
 		return nil, err
 	}
 	c.lives.saw(version.Clock{{Incarnation: c.store.Incarnation(), HLC: 0}})
+	c.startLiveness()
 	c.members.byID = make(map[ring.NodeID]*peer)
 	c.agreement, err = member.New(member.Options{
 		Self: c.store.NodeID(), Storage: records{c.store}, Messenger: messenger{c}, OnDocument: c.onDocument, Log: c.log,
@@ -146,7 +150,9 @@ func Start(ctx context.Context, opts Options) (_ *Coordinator, err error) {
 		return nil, err
 	}
 	if opts.PeerListen != "" {
-		c.startBackground()
+		if err := c.startBackground(); err != nil {
+			return nil, err
+		}
 	}
 	return c, nil
 }
@@ -160,13 +166,15 @@ func (c *Coordinator) watermark(ring.Partition) version.HLC {
 	return 0
 }
 
-func (c *Coordinator) startBackground() {
+func (c *Coordinator) startBackground() error {
 	o := c.opts.Repair
 	o.Store, o.Peers, o.Filled, o.Log = c.store, peers{c}, c.filled, c.log
-	c.repair = repair.New(o)
-	c.repair.Start()
+	r := repair.New(o)
+	r.Start()
+	c.repairing.Store(r)
 	c.running.Go(c.runHurry)
 	c.running.Go(c.runPings)
+	return c.startGossip()
 }
 
 // Close ends all work, commits and syncs everything. No other call may be under
@@ -180,10 +188,20 @@ func (c *Coordinator) Close() error {
 	if c.agreement != nil {
 		c.agreement.Close()
 	}
-	if c.repair != nil {
-		c.repair.Stop()
+	if c.gossip != nil {
+		c.gossip.Leave()
+		c.gossip.Stop()
+	}
+	if r := c.repairing.Load(); r != nil {
+		r.Stop()
 	}
 	c.members.close()
+	if c.port != nil {
+		_ = c.port.Close()
+	}
+	if c.liveness != nil {
+		c.liveness.Close()
+	}
 	c.running.Wait()
 	if c.lives.seen.Load() != nil {
 		c.saveLives()

@@ -20,8 +20,8 @@ func (p *peer) deliver(replies []wire.Reply) {
 			}
 		}
 	}
+	p.count(replies)
 	if answered {
-		p.heard()
 		_ = c.observe(p, highest) // it says so itself
 	}
 	for i := range replies {

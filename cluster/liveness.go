@@ -2,32 +2,31 @@ package cluster
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"time"
 
+	"cartwheel/cluster/member"
+	"cartwheel/cluster/ring"
 	"cartwheel/cluster/wire"
 )
 
-// Who is up is judged every moment, by the links: a peer is up while its lanes
-// are connected and it answers. It never changes who owns what.
-const (
-	pingInterval = time.Second
-	pingSoon     = 50 * time.Millisecond // to one that owes an answer
-	suspectAfter = 250 * time.Millisecond
-)
+// pingInterval is how often a node tells each other one how it is.
+const pingInterval = time.Second
 
 func (p *peer) connected(lane wire.Lane, h *wire.Hello) {
 	run := h.Run
 	p.run.Store(&run)
 	if p.wired.Add(1) == int32(wire.LaneCount) {
-		p.awaitedNS.Store(0)
-		p.heard()
+		p.heardNS.Store(int64(p.c.uptime()))
+		p.life.Linked(true)
 	}
 }
 
-func (p *peer) disconnected(_ wire.Lane, err error) {
-	p.wired.Add(-1)
-	p.down(err)
+func (p *peer) disconnected(wire.Lane, error) {
+	if p.wired.Add(-1) == int32(wire.LaneCount)-1 {
+		p.life.Linked(false)
+	}
 }
 
 // unreachable logs what will not mend itself.
@@ -38,78 +37,116 @@ func (p *peer) unreachable(lane wire.Lane, err error) {
 	}
 }
 
-// heard notes that the peer has answered.
-func (p *peer) heard() {
-	p.heardNS.Store(int64(p.c.uptime()))
-	if p.awaitedNS.Load() != 0 {
-		p.awaitedNS.Store(0)
-	}
-	if p.live.Load() || p.wired.Load() < int32(wire.LaneCount) {
-		return
-	}
-	if p.live.CompareAndSwap(false, true) {
-		p.c.log.Info().Stringer("node", p.id).Msg("a node is up")
-		p.c.changed.Add(1)
-		if r := p.c.repair; r != nil {
-			r.PeerUp(p.id)
+// count tells how requests to the peer have ended.
+func (p *peer) count(replies []wire.Reply) {
+	answered, timedOut, lost := 0, 0, 0
+	for i := range replies {
+		switch err := replies[i].Err; {
+		case errors.Is(err, wire.ErrTimeout):
+			timedOut++
+		case errors.Is(err, wire.ErrLost):
+			lost++
+		default:
+			answered++
 		}
 	}
-}
-
-func (p *peer) down(why error) {
-	if p.live.CompareAndSwap(true, false) {
-		p.c.log.Warn().Stringer("node", p.id).Err(why).Msg("a node is down")
-		p.c.changed.Add(1)
+	if answered > 0 {
+		p.heardNS.Store(int64(p.c.uptime()))
+		p.life.Answered(answered)
+	}
+	if timedOut > 0 {
+		p.life.TimedOut(timedOut)
+	}
+	if lost > 0 {
+		p.life.Lost(lost)
 	}
 }
 
 // heardOfLate reports that the process known by the peer's id is there.
 func (p *peer) heardOfLate() bool {
-	return time.Duration(int64(p.c.uptime())-p.heardNS.Load()) < pingInterval+suspectAfter
+	return p.up() && time.Duration(int64(p.c.uptime())-p.heardNS.Load()) < 2*pingInterval
 }
 
-var errSilent = errors.New("it does not answer")
+// startLiveness begins to judge who is up.
+func (c *Coordinator) startLiveness() {
+	c.liveness = member.NewLiveness(member.LivenessOptions{
+		Self: c.store.NodeID(),
+		OnChange: func(id ring.NodeID, up bool) {
+			c.changed.Add(1)
+			if !up {
+				c.log.Warn().Stringer("node", id).Msg("a node is down")
+				return
+			}
+			c.log.Info().Stringer("node", id).Msg("a node is up")
+			if r := c.repairing.Load(); r != nil {
+				r.PeerUp(id)
+			}
+		},
+		Probe: func(id ring.NodeID) {
+			if p := c.peer(id); p != nil {
+				c.ping(p)
+			}
+		},
+	})
+}
 
-// runPings says to all peers, from time to time, that this node lives and how it
-// is, and suspects those that do not answer.
+// startGossip has memberlist find out, too, who is up, and of new addresses.
+func (c *Coordinator) startGossip() error {
+	if c.port == nil {
+		return nil
+	}
+	d := c.agreement.Current()
+	contact := member.Contact{
+		Peer: c.opts.Self.Peer, Client: c.opts.Self.Client, Cluster: c.opts.Self.Cluster,
+		Run: binary.BigEndian.Uint64(c.run[:]), Epoch: d.Epoch,
+	}
+	var err error
+	c.gossip, err = member.StartGossip(member.GossipOptions{
+		Self: c.store.NodeID(), Cluster: d.Cluster, Secret: c.opts.Secret, Port: c.port, Contact: contact,
+		Seeds: c.opts.Join, Known: known{c}, Document: c.agreement.Current, Install: c.agreement.Install,
+		OnChange: func(n member.Node) {
+			p := c.peer(n.ID)
+			if p == nil {
+				return
+			}
+			if n.Contact.Peer != "" && n.Contact.Peer != p.address() {
+				p.setAddress(n.Contact.Peer)
+			}
+			p.life.Gossiped(n.Alive)
+		},
+		Log: c.log,
+	})
+	return err
+}
+
+// runPings tells all peers, from time to time, how this node is, and saves what
+// it has learnt.
 func (c *Coordinator) runPings() {
-	tick := time.NewTicker(pingSoon)
+	tick := time.NewTicker(pingInterval)
 	defer tick.Stop()
-	saved := c.uptime()
-	for {
+	for n := 0; ; n++ {
 		select {
 		case <-c.stop:
 			return
 		case <-tick.C:
 		}
-		now := c.uptime()
 		for _, p := range c.view.Load().peers {
-			c.watch(p, now)
+			c.ping(p)
 		}
 		if hinted := c.hinted.Load(); hinted > c.store.Committed() {
 			_ = c.store.Commit(hinted) // a failure stops the writes by itself
 		}
-		if now-saved > 10*time.Second {
-			saved = now
+		if n%10 == 0 {
 			c.saveLives()
 		}
 	}
 }
 
-// watch suspects a peer that owes an answer for too long, and pings it when it is
-// time.
-func (c *Coordinator) watch(p *peer, now time.Duration) {
-	awaited := time.Duration(p.awaitedNS.Load())
-	if awaited != 0 && now-awaited > suspectAfter {
-		p.down(errSilent)
-	}
-	if p.wired.Load() < int32(wire.LaneCount) || p.pinging.Load() {
+// ping exchanges with a peer how both are, unless that is under way.
+func (c *Coordinator) ping(p *peer) {
+	if p.wired.Load() < int32(wire.LaneCount) || !p.pinging.CompareAndSwap(false, true) {
 		return
 	}
-	if awaited == 0 && now-time.Duration(p.heardNS.Load()) < pingInterval {
-		return
-	}
-	p.pinging.Store(true)
 	c.running.Go(func() {
 		defer p.pinging.Store(false)
 		ctx, cancel := context.WithTimeout(c.serving, requestTimeout)

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"cartwheel/cluster/member"
 	"cartwheel/cluster/ring"
 	"cartwheel/cluster/wire"
 	"cartwheel/store"
@@ -58,6 +59,14 @@ func (r records) Load() (document, acceptor []byte, err error) {
 
 func (r records) SaveDocument(b []byte) error { return r.store.WriteRecord(recordDocument, b) }
 func (r records) SaveAcceptor(b []byte) error { return r.store.WriteRecord(recordAcceptor, b) }
+
+// known keeps the addresses of peers for gossip.
+type known struct{ c *Coordinator }
+
+const recordKnown = "peers"
+
+func (k known) LoadKnown() ([]byte, error) { return k.c.store.ReadRecord(recordKnown) }
+func (k known) SaveKnown(b []byte) error   { return k.c.store.WriteRecord(recordKnown, b) }
 
 // messenger carries the messages of agreement.
 type messenger struct{ c *Coordinator }
@@ -129,10 +138,11 @@ func (c *Coordinator) onDocument(d *ring.Document) {
 	c.view.Store(v)
 	c.installing.Unlock()
 	c.changed.Add(1)
-	if c.repair != nil {
-		c.repair.RingChanged()
+	if r := c.repairing.Load(); r != nil {
+		r.RingChanged()
 	}
 	for _, p := range gone {
+		c.liveness.Forget(p.id)
 		c.running.Go(p.link.Close)
 	}
 	c.log.Info().Uint64("epoch", d.Epoch).Int("members", len(d.Members)).Int("moving", len(d.Moves)).Msg("the ring")
@@ -147,7 +157,7 @@ func (c *Coordinator) learn(text []byte) {
 
 // newPeer begins to connect to a node.
 func (c *Coordinator) newPeer(id ring.NodeID, address string) *peer {
-	p := &peer{c: c, id: id}
+	p := &peer{c: c, id: id, life: c.liveness.Peer(id)}
 	p.setAddress(address)
 	p.link = wire.NewLink(wire.LinkOptions{
 		Identity: c.identity(func(h *wire.Hello) error {
@@ -236,7 +246,7 @@ func (c *Coordinator) listen() error {
 	if c.opts.PeerListen == "" {
 		return nil
 	}
-	l, err := c.opts.Network.Listen(c.opts.PeerListen)
+	l, err := c.listenPeers()
 	if err != nil {
 		return fmt.Errorf("listen for peers on %s: %w", c.opts.PeerListen, err)
 	}
@@ -263,6 +273,20 @@ func (c *Coordinator) listen() error {
 		}
 	})
 	return nil
+}
+
+// listenPeers listens for the peer stream: where there is gossip, at the port that
+// both share.
+func (c *Coordinator) listenPeers() (net.Listener, error) {
+	if !c.opts.Gossip {
+		return c.opts.Network.Listen(c.opts.PeerListen)
+	}
+	port, err := member.ListenPort(c.opts.PeerListen, c.log)
+	if err != nil {
+		return nil, err
+	}
+	c.port = port
+	return port.Peers(), nil
 }
 
 // servePeer serves a connection that another node has dialed.
@@ -390,7 +414,8 @@ type joinRequest struct {
 const joinTimeout = 20 * time.Second
 
 func (c *Coordinator) joinAt(ctx context.Context, address string, ask []byte) error {
-	p := &peer{c: c}
+	p := &peer{c: c, life: c.liveness.Peer(ring.NodeID{})}
+	defer c.liveness.Forget(ring.NodeID{})
 	up, failed := make(chan struct{}, 1), make(chan error, 8)
 	p.link = wire.NewLink(wire.LinkOptions{
 		Identity: c.identity(func(h *wire.Hello) error { return c.accept(h, address) }),

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"cartwheel/cluster/member"
 	"cartwheel/cluster/ring"
 	"cartwheel/cluster/wire"
 	"cartwheel/store/version"
@@ -15,18 +16,17 @@ type peer struct {
 	id   ring.NodeID
 	link *wire.Link
 
-	where     atomic.Pointer[string]  // its address
-	run       atomic.Pointer[[8]byte] // of its process, as it last said
-	wired     atomic.Int32            // lanes that are connected
-	live      atomic.Bool             // it is believed to be up
-	heardNS   atomic.Int64            // when it last answered, by uptime
-	awaitedNS atomic.Int64            // since when it owes an answer, by uptime; 0: it owes none
-	teaching  atomic.Bool             // a ring document is on its way to it
-	unsent    atomic.Bool             // requests wait for a flush
-	usualNS   atomic.Int64
-	drifts    atomic.Bool // its clock is too far ahead
-	status    atomic.Pointer[status]
-	pinging   atomic.Bool
+	where    atomic.Pointer[string]  // its address
+	run      atomic.Pointer[[8]byte] // of its process, as it last said
+	wired    atomic.Int32            // lanes that are connected
+	life     *member.Peer            // judges whether it is up
+	heardNS  atomic.Int64            // when it last answered, by uptime
+	teaching atomic.Bool             // a ring document is on its way to it
+	unsent   atomic.Bool             // requests wait for a flush
+	usualNS  atomic.Int64
+	drifts   atomic.Bool // its clock is too far ahead
+	status   atomic.Pointer[status]
+	pinging  atomic.Bool
 }
 
 // requestTimeout is how long a peer may take to answer.
@@ -35,7 +35,7 @@ const requestTimeout = time.Second
 // bulkBytes is the size from which a request goes by the lane for bulk.
 const bulkBytes = 32 << 10
 
-func (p *peer) up() bool { return p.live.Load() }
+func (p *peer) up() bool { return p.life.Up() }
 
 // usual is how long the peer usually takes to answer.
 func (p *peer) usual() time.Duration { return time.Duration(p.usualNS.Load()) }
@@ -61,11 +61,12 @@ func (p *peer) send(op wire.Op, epoch uint64, token ender, parts ...[]byte) erro
 }
 
 func (p *peer) sendOn(lane wire.Lane, op wire.Op, epoch uint64, timeout time.Duration, token ender, parts ...[]byte) error {
-	if p.awaitedNS.Load() == 0 {
-		p.awaitedNS.CompareAndSwap(0, int64(p.c.uptime()))
-	}
+	p.life.Asked(1)
 	err := p.link.Send(lane, op, epoch, uint64(p.c.store.LastHLC()), timeout, token, parts...)
-	if err == nil && !p.unsent.Load() {
+	switch {
+	case err != nil:
+		p.life.Lost(1)
+	case !p.unsent.Load():
 		p.unsent.Store(true)
 	}
 	return err

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -38,7 +39,11 @@ func (c *Coordinator) answer(ctx context.Context, from ring.NodeID, op wire.Op, 
 	case opJoin:
 		return c.admit(ctx, payload)
 	case opRepair:
-		return c.repair.Handle(from, payload)
+		r := c.repairing.Load()
+		if r == nil {
+			return nil, errors.New("this node is only starting")
+		}
+		return r.Handle(from, payload)
 	case opScan:
 		return c.servePage(v, payload)
 	case opSize:

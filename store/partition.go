@@ -23,7 +23,7 @@ func (s *Store) ScanLeaf(p ring.Partition, leaf int, visit func(k Key, o *versio
 
 // DropPartition forgets all objects of a partition, and commits that. It holds
 // the partition's lock meanwhile. Hints for others stay. The room on the disk is
-// free when Pebble has compacted the range, which it does by itself.
+// free some seconds later, when the range has been compacted.
 func (s *Store) DropPartition(p ring.Partition) error {
 	if err := s.writable(true); err != nil {
 		return err
@@ -42,6 +42,7 @@ func (s *Store) DropPartition(p ring.Partition) error {
 	if err := s.Commit(seq); err != nil {
 		return err
 	}
+	s.dropped.add(p)
 	s.cache.drop(first, last)
 	for db := range uint8(Databases) {
 		s.counters.byDB[db][p].reset()

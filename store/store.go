@@ -47,6 +47,7 @@ type Store struct {
 	suspects suspects
 	marks    marks
 	hints    hints
+	dropped  dropped
 	highest  atomic.Uint64 // HLC of all that is stored; known when the counts are ready
 	locks    []sync.Mutex  // by partition: held while an object of it is read and changed
 
@@ -150,6 +151,7 @@ func (s *Store) openState(wasClean bool) error {
 	s.every(time.Second, s.wal.syncDirty, s.opts.Sync == SyncEverysec)
 	s.every(time.Duration(s.lease.spanMS)*time.Millisecond/4+1, func() { s.lease.keepAhead(s.NowMS()) }, true)
 	s.every(diskInterval, func() { s.disk.update(s) }, true)
+	s.every(s.opts.dropDelay, s.compactDropped, true)
 	s.every(s.opts.SweepInterval, s.runSweep, s.opts.SweepInterval > 0)
 	return nil
 }

@@ -115,9 +115,8 @@ type gossiper struct {
 	log     *logBuffer
 	known   *knownFile
 
-	mu       sync.Mutex
-	document []byte // installed last
-	current  *ring.Document
+	mu      sync.Mutex
+	current *ring.Document // installed last
 }
 
 func (n *gossiper) installed() *ring.Document {

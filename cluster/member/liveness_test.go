@@ -3,6 +3,7 @@ package member
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,11 +35,12 @@ func TestAStoppedPeerIsDownSoonAndBackAtItsFirstAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var changes changesOf
 		var l *Liveness
-		answering := true
+		var answering atomic.Bool
+		answering.Store(true)
 		ping := func(id ring.NodeID) {
 			p := l.Peer(id)
 			p.Asked(1)
-			if answering {
+			if answering.Load() {
 				p.Answered(1)
 			}
 		}
@@ -62,7 +64,7 @@ func TestAStoppedPeerIsDownSoonAndBackAtItsFirstAnswer(t *testing.T) {
 		if !l.Up(nodeID(2)) || !l.Steady(nodeID(2)) {
 			t.Fatal("down in the midst of answers")
 		}
-		answering = false
+		answering.Store(false)
 		p.Asked(1)
 		time.Sleep(190 * time.Millisecond)
 		if !l.Up(nodeID(2)) {
@@ -76,7 +78,7 @@ func TestAStoppedPeerIsDownSoonAndBackAtItsFirstAnswer(t *testing.T) {
 		if l.Up(nodeID(2)) {
 			t.Fatal("up without an answer")
 		}
-		answering = true
+		answering.Store(true)
 		time.Sleep(150 * time.Millisecond)
 		if !l.Up(nodeID(2)) {
 			t.Fatal("the probe was answered, and it is still down")

@@ -67,7 +67,7 @@ func TestNothingIsDroppedWhileAnOwnerLacksIt(t *testing.T) {
 			})
 		},
 		"an owner refuses an object": func(w *world) {
-			refusing := newSlowStore(w.nodes[1].store)
+			refusing := newDriftStore(w.nodes[1].store)
 			refusing.refuse = keyOf(3)
 			w.nodes[1].opts.Store = refusing
 		},

@@ -184,6 +184,10 @@ func TestSeveralJoinAtOnce(t *testing.T) {
 func TestFillingUnderWritesLosesNothing(t *testing.T) {
 	c := newCouncil(t, 4, nil)
 	c.begin(2, 0, 1)
+	c.w.meddleWith(func(int, *node, *node, []byte) (before, after error) {
+		time.Sleep(200 * time.Microsecond) // as long as a network takes
+		return nil, nil
+	})
 	c.w.start()
 	want := map[string]string{}
 	var mu sync.Mutex // a write and a change of the ring are not under way together
@@ -362,7 +366,7 @@ func TestAnyHistoryOfTheRingWithLossesKeepsEverything(t *testing.T) {
 		c.begin(rapid.IntRange(1, 3).Draw(rt, "replicas"), 0, 1)
 		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
 		var mu sync.Mutex
-		loss := rapid.IntRange(10, 30).Draw(rt, "loses a request, and a reply, in so many")
+		loss := rapid.IntRange(15, 60).Draw(rt, "loses a request, and a reply, in so many")
 		c.w.meddleWith(func(int, *node, *node, []byte) (before, after error) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -455,6 +459,25 @@ func TestAFillDoesNotTrustTrees(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.sameEverywhere(0, 1)
+}
+
+func TestWhatIsNotCommittedYetIsFilled(t *testing.T) {
+	w := newWorld(t, 2, nil)
+	d := w.document(1, 0)
+	d.Moves = []ring.Move{{Partition: 3, From: nodeID(0), To: nodeID(1)}}
+	w.adoptRing(d)
+	key := keysIn(3, 1)[0]
+	for _, key := range []string{key, keysIn(3, 2)[1]} { // the first pass looks for any, then for all
+		w.nodes[0].tag(key)
+		w.nodes[1].replan()
+		if _, err := w.nodes[1].fillFrom(context.Background(), nodeID(0)); err != nil {
+			t.Fatal(err)
+		}
+		if o := w.nodes[1].object(key); len(o.Siblings) != 1 {
+			t.Fatalf("%s is not filled", key)
+		}
+		clear(w.nodes[1].fills[d.Moves[0]].done)
+	}
 }
 
 // forgetful is a store whose trees show nothing, as after a flush.

@@ -151,29 +151,50 @@ func TestHintsOfWhoIsDownAreLookedThroughOnceAnEpoch(t *testing.T) {
 
 func TestAHintFromTheFutureStaysAndHoldsUpNoOther(t *testing.T) {
 	w := hintedWorld(t, 10)
-	slow := newSlowStore(w.nodes[1].store)
-	w.nodes[1].opts.Store = slow
-	slow.refuse = keyOf(4)
+	ahead := newDriftStore(w.nodes[1].store)
+	w.nodes[1].opts.Store = ahead
+	ahead.refuse = keyOf(4)
 	if !w.replay(t, 2, 1) {
 		t.Error("none stay")
 	}
 	if n := w.nodes[2].hintCount(nodeID(1)); n != 1 {
 		t.Errorf("%d hints are left of the one that is refused", n)
 	}
-	slow.refuse = ""
+	ahead.refuse = ""
 	w.replay(t, 2, 1)
 	w.sameEverywhere(0, 1)
 }
 
-// A slowStore finds one key's objects to be from the future.
-type slowStore struct {
+func TestNothingIsAcknowledgedThatIsNotCommitted(t *testing.T) {
+	w := hintedWorld(t, 10)
+	w.nodes[1].opts.Store = uncommitting{w.nodes[1].store}
+	if _, err := w.nodes[2].replay(context.Background(), nodeID(1)); !errors.Is(err, store.ErrCommit) {
+		t.Errorf("the replay: %v", err)
+	}
+	if n := w.nodes[2].hintCount(nodeID(1)); n != 10 {
+		t.Errorf("%d hints are left of 10", n)
+	}
+	// What comes here from a peer is not settled either.
+	x := w.nodes[1].newExchange(nodeID(0), w.nodes[1].Ring(), modeExact)
+	if err := x.pass(context.Background(), &extent{partition: 2, mask: allLeaves}); !errors.Is(err, store.ErrCommit) {
+		t.Errorf("the pass: %v", err)
+	}
+}
+
+// uncommitting is a store whose commits fail.
+type uncommitting struct{ *store.Store }
+
+func (uncommitting) Commit(uint64) error { return store.ErrCommit }
+
+// A driftStore finds one key's objects to be from the future.
+type driftStore struct {
 	Store
 	refuse string
 }
 
-func newSlowStore(s Store) *slowStore { return &slowStore{Store: s} }
+func newDriftStore(s Store) *driftStore { return &driftStore{Store: s} }
 
-func (s *slowStore) Merge(db uint8, user []byte, nowMS int64, remote, o *version.Object) (uint64, bool, error) {
+func (s *driftStore) Merge(db uint8, user []byte, nowMS int64, remote, o *version.Object) (uint64, bool, error) {
 	if string(user) == s.refuse {
 		return 0, false, store.ErrDrift
 	}

@@ -27,11 +27,11 @@ func (r *Repair) plan(table *ring.Ring, now time.Time) {
 	if len(r.foreign) > 0 {
 		r.schedule.want(task{kind: dropTask}, now.Add(dropPause))
 	}
-	for t := range r.kicked {
-		if e := r.schedule.entries[t]; e != nil && e.wanted {
-			e.asked = true
+	kicked := r.kicks.take()
+	for t, e := range r.schedule.entries {
+		if e.wanted && kicked[t.peer] {
+			e.asked, e.failures = true, 0
 		}
-		delete(r.kicked, t)
 	}
 }
 

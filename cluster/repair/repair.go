@@ -18,7 +18,8 @@ import (
 	"cartwheel/store/version"
 )
 
-// Peers is what repair sees of the cluster. It is safe for concurrent use.
+// Peers is what repair sees of the cluster. It is safe for concurrent use. Self, Ring
+// and Up are quick, and do not call the Repair back.
 type Peers interface {
 	Self() ring.NodeID
 	// Ring returns the present ring. It never goes back to an older epoch.
@@ -152,10 +153,11 @@ type Repair struct {
 	wake    chan struct{} // holds a token where there may be something to do
 	tasks   sync.WaitGroup
 
+	kicks kicks
+
 	mu       sync.Mutex // guards what follows; nothing is called that blocks while it is held
 	schedule schedule
-	kicked   map[task]bool // to run at once when they are planned
-	ring     *ring.Ring    // that the plan was made for
+	ring     *ring.Ring // that the plan was made for
 	shared   map[ring.NodeID][]ring.Partition
 	fills    map[ring.Move]*fill
 	shrinks  bool                         // there are moves to nobody
@@ -177,7 +179,6 @@ func New(opts Options) *Repair {
 		served:    make(chan struct{}, opts.ServedMax),
 		wake:      make(chan struct{}, 1),
 		schedule:  newSchedule(),
-		kicked:    map[task]bool{},
 		fills:     map[ring.Move]*fill{},
 		foreign:   map[ring.Partition]time.Time{},
 		owed:      map[owedKey]*owedRepair{},
@@ -195,30 +196,28 @@ func (r *Repair) Start() {
 }
 
 // Stop ends the work and returns when nothing of it is under way. Handle answers
-// no more after it.
+// no more after it; what it is answering is for its callers to wait for.
 func (r *Repair) Stop() {
 	r.cancel()
 	r.tasks.Wait()
 }
 
 // PeerUp says that a node has come up: its hints are replayed and its partitions
-// compared at once. It does not block.
+// compared at once. It does not block, whatever locks the caller holds.
 func (r *Repair) PeerUp(id ring.NodeID) {
-	r.kick(task{hintsTask, id}, task{exchangeTask, id}, task{fillTask, id}, task{owedTask, id})
+	r.kicks.add(id)
+	r.poke()
 }
 
-// RingChanged says that Peers.Ring returns another one. It does not block.
+// RingChanged says that Peers.Ring returns another one. It does not block either.
 func (r *Repair) RingChanged() { r.poke() }
 
-// ExchangeNow begins an exchange with all peers. It does not block.
+// ExchangeNow has the exchanges that this node begins be due. It does not block
+// either.
 func (r *Repair) ExchangeNow() {
-	r.mu.Lock()
-	for t, e := range r.schedule.entries {
-		if t.kind == exchangeTask {
-			e.asked = true
-		}
+	for _, m := range r.opts.Peers.Ring().Members() {
+		r.kicks.add(m.ID)
 	}
-	r.mu.Unlock()
 	r.poke()
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"cartwheel/cluster/ring"
@@ -116,18 +117,27 @@ func (s *schedule) ended(t task, now time.Time, err error, again time.Duration) 
 	e.due = now.Add(again/2 + rand.N(again/2+1))
 }
 
-// kick makes tasks run at once.
-func (r *Repair) kick(tasks ...task) {
-	r.mu.Lock()
-	for _, t := range tasks {
-		if e := r.schedule.entries[t]; e != nil {
-			e.asked, e.failures = true, 0
-		} else {
-			r.kicked[t] = true
-		}
+// Kicks are the peers whose tasks are to run at once.
+type kicks struct {
+	mu    sync.Mutex // guards peers; nothing is called while it is held
+	peers map[ring.NodeID]bool
+}
+
+func (k *kicks) add(peer ring.NodeID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.peers == nil {
+		k.peers = map[ring.NodeID]bool{}
 	}
-	r.mu.Unlock()
-	r.poke()
+	k.peers[peer] = true
+}
+
+func (k *kicks) take() map[ring.NodeID]bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	peers := k.peers
+	k.peers = nil
+	return peers
 }
 
 // run plans and starts tasks until Stop.

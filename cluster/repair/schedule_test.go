@@ -35,6 +35,20 @@ func TestANodeThatComesBackIsBroughtUpToDateAtOnce(t *testing.T) {
 	until(t, "its hints are gone", func() bool { return w.nodes[3].hintCount(nodeID(2)) == 0 })
 }
 
+func TestAPeerThatComesUpIsComparedWithAtOnce(t *testing.T) {
+	w := newWorld(t, 2, func(_ int, o *Options) { o.ExchangeInterval = time.Hour })
+	w.adoptRing(w.document(1, 0, 1))
+	w.start()
+	exchanges := func(n uint64) func() bool {
+		return func() bool { return w.nodes[0].Figures().Exchanges >= n }
+	}
+	until(t, "the first exchange", exchanges(1))
+	w.nodes[0].PeerUp(nodeID(1))
+	until(t, "one as it comes up", exchanges(2))
+	w.nodes[0].ExchangeNow()
+	until(t, "one as it is asked for", exchanges(3))
+}
+
 func (w *world) equalRoots(nodes ...int) bool {
 	for p := range ring.Partition(testPartitions) {
 		for _, i := range nodes[1:] {
