@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -42,6 +43,10 @@ type Options struct {
 	Secret []byte
 	// Network is how nodes reach each other. Default: TCP.
 	Network Network
+	// TLS, where there is one, protects what nodes say to each other but for gossip,
+	// which the secret does. It has a certificate, and in RootCAs those of which the
+	// others' must descend; their names do not count.
+	TLS *tls.Config
 	// Gossip says that nodes find out by memberlist, too, who is up, and of new
 	// addresses. It needs a Network of the operating system.
 	Gossip bool
@@ -92,6 +97,8 @@ type Coordinator struct {
 	changed  atomic.Uint64 // counts what the topology depends on
 	topology atomic.Pointer[seenTopology]
 
+	strangers atomic.Int64 // the second in which one was logged
+
 	listener net.Listener
 	running  sync.WaitGroup
 	serving  context.Context // done when the node stops
@@ -120,6 +127,7 @@ func Start(ctx context.Context, opts Options) (_ *Coordinator, err error) {
 		opts.Network = tcp{}
 	}
 	c := &Coordinator{opts: opts, log: opts.Store.Log, started: time.Now(), run: newRun(), stop: make(chan struct{})}
+	c.opts.TLS = peerTLS(opts.TLS)
 	c.serving, c.cancel = context.WithCancel(context.Background())
 	c.view.Store(&view{alone: true})
 	opts.Store.Watermark = c.watermark
@@ -138,10 +146,18 @@ func Start(ctx context.Context, opts Options) (_ *Coordinator, err error) {
 	c.startLiveness()
 	c.members.byID = make(map[ring.NodeID]*peer)
 	c.agreement, err = member.New(member.Options{
-		Self: c.store.NodeID(), Storage: records{c.store}, Messenger: messenger{c}, OnDocument: c.onDocument, Log: c.log,
+		Self: c.store.NodeID(), Storage: records{c.store}, Messenger: messenger{c}, Log: c.log,
+		OnDocument: func(d *ring.Document) {
+			if c.agreement != nil { // else it is the one that was stored, and New has yet to return
+				c.onDocument(d)
+			}
+		},
 	})
 	if err != nil {
 		return nil, err
+	}
+	if d := c.agreement.Current(); d != nil {
+		c.onDocument(d)
 	}
 	if err := c.listen(); err != nil {
 		return nil, err

@@ -3,6 +3,8 @@ package cluster
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -161,14 +163,12 @@ func (c *Coordinator) newPeer(id ring.NodeID, address string) *peer {
 	p.setAddress(address)
 	p.link = wire.NewLink(wire.LinkOptions{
 		Identity: c.identity(func(h *wire.Hello) error {
-			if ring.NodeID(h.Node) != id {
-				return fmt.Errorf("the node at %s is %s, not %s", p.address(), ring.NodeID(h.Node), id)
+			if err := c.accept(h, p.address()); err != nil || ring.NodeID(h.Node) == id {
+				return err
 			}
-			return c.accept(h, p.address())
+			return fmt.Errorf("the node at %s is %s, not %s", p.address(), ring.NodeID(h.Node), id)
 		}),
-		Dial: func(ctx context.Context, _ wire.Lane) (net.Conn, error) {
-			return c.opts.Network.Dial(ctx, p.address())
-		},
+		Dial:    func(ctx context.Context, _ wire.Lane) (net.Conn, error) { return c.dial(ctx, p.address()) },
 		Deliver: p.deliver,
 		Up:      p.connected,
 		Down:    p.disconnected,
@@ -289,8 +289,46 @@ func (c *Coordinator) listenPeers() (net.Listener, error) {
 	return port.Peers(), nil
 }
 
+// dial connects to another node.
+func (c *Coordinator) dial(ctx context.Context, address string) (net.Conn, error) {
+	conn, err := c.opts.Network.Dial(ctx, address)
+	if err != nil || c.opts.TLS == nil {
+		return conn, err
+	}
+	secure := tls.Client(conn, c.opts.TLS)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return secure, nil
+}
+
+// peerTLS makes both sides show certificates that descend from the roots.
+func peerTLS(config *tls.Config) *tls.Config {
+	if config == nil {
+		return nil
+	}
+	config = config.Clone()
+	config.ClientAuth = tls.RequireAnyClientCert
+	config.InsecureSkipVerify = true // of the name; VerifyConnection does the rest
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		between := x509.NewCertPool()
+		for _, cert := range state.PeerCertificates[1:] {
+			between.AddCert(cert)
+		}
+		_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{
+			Roots: config.RootCAs, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+		})
+		return err
+	}
+	return config
+}
+
 // servePeer serves a connection that another node has dialed.
 func (c *Coordinator) servePeer(conn net.Conn) {
+	if c.opts.TLS != nil {
+		conn = tls.Server(conn, c.opts.TLS)
+	}
 	s := &serving{c: c}
 	err := wire.Serve(c.serving, conn, wire.ServeOptions{
 		Identity: c.identity(func(h *wire.Hello) error {
@@ -299,9 +337,14 @@ func (c *Coordinator) servePeer(conn net.Conn) {
 		}),
 		Handler: s,
 	})
-	if err != nil {
-		c.log.Debug().Err(err).Stringer("addr", conn.RemoteAddr()).Msg("a peer's connection ends")
+	if err == nil {
+		return
 	}
+	event := c.log.Debug()
+	if now := c.store.NowMS(); s.id == (ring.NodeID{}) && c.strangers.Swap(now/1000) != now/1000 {
+		event = c.log.Warn() // one a second: anybody can connect
+	}
+	event.Err(err).Stringer("addr", conn.RemoteAddr()).Msg("a peer's connection ends")
 }
 
 // serving hands the requests of one connection to the coordinator.
@@ -419,7 +462,7 @@ func (c *Coordinator) joinAt(ctx context.Context, address string, ask []byte) er
 	up, failed := make(chan struct{}, 1), make(chan error, 8)
 	p.link = wire.NewLink(wire.LinkOptions{
 		Identity: c.identity(func(h *wire.Hello) error { return c.accept(h, address) }),
-		Dial:     func(ctx context.Context, _ wire.Lane) (net.Conn, error) { return c.opts.Network.Dial(ctx, address) },
+		Dial:     func(ctx context.Context, _ wire.Lane) (net.Conn, error) { return c.dial(ctx, address) },
 		Deliver: func(replies []wire.Reply) {
 			for i := range replies {
 				replies[i].Token.(ender).end(&replies[i])

@@ -1,11 +1,13 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -32,19 +34,45 @@ type world struct {
 	nodes []*Coordinator // guarded by mu; nil: crashed
 	disks []*vfs.MemFS
 	n     int // replicas
+	opts  func(i int, o *Options)
+	logs  []*lockedBuffer
+}
+
+// A lockedBuffer collects a node's log.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lockedBuffer) contains(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.b.String(), text)
 }
 
 // newWorld starts n nodes, of which so many hold each key.
 func newWorld(t *testing.T, n, replicas int) *world {
+	t.Helper()
+	return newWorldOf(t, n, replicas, func(int, *Options) {})
+}
+
+func newWorldOf(t *testing.T, n, replicas int, opts func(i int, o *Options)) *world {
 	t.Helper()
 	seed := rand.Uint64()
 	if s := os.Getenv("CARTWHEEL_SEED"); s != "" {
 		seed, _ = strconv.ParseUint(s, 10, 64)
 	}
 	t.Logf("CARTWHEEL_SEED=%d", seed)
-	w := &world{t: t, net: newNetwork(seed), rand: rand.New(rand.NewPCG(seed, 2)), n: replicas}
+	w := &world{t: t, net: newNetwork(seed), rand: rand.New(rand.NewPCG(seed, 2)), n: replicas, opts: opts}
 	for i := range n {
 		w.disks = append(w.disks, vfs.NewCrashableMem())
+		w.logs = append(w.logs, &lockedBuffer{})
 		w.nodes = append(w.nodes, nil)
 		w.start(i)
 	}
@@ -73,7 +101,7 @@ func (w *world) start(i int) {
 	o := Options{
 		Store: store.Options{
 			Dir: "data", FS: w.disks[i], MemoryBytes: 16 << 20, Partitions: 16, SweepInterval: -1,
-			Log: zerolog.New(zerolog.NewTestWriter(w.t)).Level(level).With().Int("at", i).Logger(),
+			Log: zerolog.New(zerolog.MultiLevelWriter(zerolog.NewTestWriter(w.t), w.logs[i])).Level(level).With().Int("at", i).Logger(),
 		},
 		PeerListen: address(i),
 		Replicas:   w.n,
@@ -85,6 +113,7 @@ func (w *world) start(i int) {
 			o.Join = append(o.Join, address(j))
 		}
 	}
+	w.opts(i, &o)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c, err := Start(ctx, o)

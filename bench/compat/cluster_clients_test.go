@@ -136,17 +136,15 @@ func TestClusterClientsOfOtherLanguages(t *testing.T) {
 	clients := []struct {
 		name    string
 		command func(t *testing.T) []string
-		deaths  []int
 	}{
-		{"ioredis", func(t *testing.T) []string { return []string{"node", filepath.Join(nodeApps(t), "ioredis-cluster.js")} }, []int{1, 0}},
+		{"ioredis", func(t *testing.T) []string { return []string{"node", filepath.Join(nodeApps(t), "ioredis-cluster.js")} }},
 		{"node-redis", func(t *testing.T) []string {
 			return []string{"node", filepath.Join(nodeApps(t), "node-redis-cluster.js")}
-		}, []int{1, 0}},
-		// Before 4.4 redis-py survives one death: then it cannot copy its own options (its pull request 2377).
+		}},
 		{"redis-py", func(t *testing.T) []string {
 			need(t, "python3-redis")
 			return []string{python(), clientsDir + "/python/cluster.py"}
-		}, []int{1}},
+		}},
 	}
 	for _, client := range clients {
 		t.Run(client.name, func(t *testing.T) {
@@ -154,7 +152,7 @@ func TestClusterClientsOfOtherLanguages(t *testing.T) {
 			c := startCluster(t)
 			r := startRounds(t, command[0], append(command[1:], ports(t, c.ClusterAddrs())...)...)
 			r.goes("whole")
-			for _, n := range client.deaths {
+			for _, n := range []int{1, 0} {
 				name := fmt.Sprintf("node%d", n)
 				kill(t, c.Node(n))
 				r.goes(name + "-dead")
@@ -170,7 +168,8 @@ func TestClusterClientsOfOtherLanguages(t *testing.T) {
 // write that was acknowledged is there in the end.
 func TestGoRedisClusterClient(t *testing.T) {
 	c := startCluster(t)
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.ClusterAddrs()})
+	// It asks for the topology again only after an interval, by default a minute, and fails meanwhile.
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.ClusterAddrs(), ClusterStateReloadInterval: time.Second})
 	defer client.Close()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -224,10 +223,13 @@ func TestGoRedisClusterClient(t *testing.T) {
 			t.Errorf("%s was set to %s, and is %q, %v", key, value, got, err)
 		}
 	}
-	size, err := client.DBSize(t.Context()).Result()
-	if err != nil || size < int64(len(acknowledged)+3*300) {
-		t.Errorf("the nodes' DBSIZE add up to %d, %v, with %d keys and more", size, err, len(acknowledged)+3*300)
-	}
+	eventually(t, clusterTimeout, "the nodes' DBSIZE to add up", func() error {
+		size, err := client.DBSize(t.Context()).Result()
+		if keys := int64(len(acknowledged) + 3*300); err != nil || size < keys {
+			return fmt.Errorf("they add up to %d of %d keys: %w", size, keys, err)
+		}
+		return nil
+	})
 }
 
 // TestExpressSessionsSurviveTheirNode is a running web application that knows three addresses, and whose

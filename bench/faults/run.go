@@ -109,6 +109,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	}}
 	if network != nil {
 		options.Host, options.Wrap = network.Host, network.Wrap
+		options.Args = append([]string{"--no-protected-mode"}, o.Args...) // clients come from the bridge
 	}
 	cluster, err := local.Start(ctx, options)
 	if err != nil {

@@ -175,6 +175,7 @@ func TestNothingIsAcknowledgedThatIsNotCommitted(t *testing.T) {
 		t.Errorf("%d hints are left of 10", n)
 	}
 	// What comes here from a peer is not settled either.
+	w.nodes[0].set(keysIn(2, 20)[19], "v")
 	x := w.nodes[1].newExchange(nodeID(0), w.nodes[1].Ring(), modeExact)
 	if err := x.pass(context.Background(), &extent{partition: 2, mask: allLeaves}); !errors.Is(err, store.ErrCommit) {
 		t.Errorf("the pass: %v", err)

@@ -2,6 +2,7 @@ package ring
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -65,8 +66,8 @@ func (c *cluster) check() {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	if diff := gocmp.Diff(c.d, decoded); diff != "" {
-		c.t.Fatalf("the document is decoded as another: %s", diff)
+	if !reflect.DeepEqual(c.d, decoded) {
+		c.t.Fatalf("the document is decoded as another: %s", gocmp.Diff(c.d, decoded))
 	}
 	for p, owners := range c.d.Owners {
 		for _, owner := range owners {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -277,7 +278,7 @@ func TestJoinMovesItsShareAndOnePerCent(t *testing.T) {
 // seeds that stay the same, not 1 in 500.
 func TestJoinRarelyMovesMore(t *testing.T) {
 	joins, beyond := 0, 0
-	for seed := range uint64(400) {
+	for seed := range uint64(200) {
 		random := rand.New(rand.NewPCG(seed, 0))
 		partitions, replicas, zones := 256<<random.IntN(4), 1+random.IntN(5), random.IntN(9)
 		weights := 1 + random.IntN(10)
@@ -303,7 +304,7 @@ func TestJoinRarelyMovesMore(t *testing.T) {
 			}
 		}
 	}
-	if joins < 2000 || beyond*500 > joins {
+	if joins < 1000 || beyond*500 > joins {
 		t.Errorf("%d of %d joins moved more than the share and one per cent", beyond, joins)
 	}
 }
@@ -359,11 +360,11 @@ func TestPlacementIsAFunctionOfItsArguments(t *testing.T) {
 		joined := append(slices.Clone(members), next())
 		want := Place(joined, 256, 3, rows)
 		shuffled := rapid.Permutation(joined).Draw(t, "order of members")
-		if diff := gocmp.Diff(want, Place(shuffled, 256, 3, rows)); diff != "" {
-			t.Fatalf("other order of members, other placement: %s", diff)
+		if got := Place(shuffled, 256, 3, rows); !reflect.DeepEqual(got, want) {
+			t.Fatalf("other order of members, other placement: %s", gocmp.Diff(want, got))
 		}
-		if diff := gocmp.Diff(want, Place(joined, 256, 3, want)); diff != "" {
-			t.Fatalf("a placement that is as it should be is changed: %s", diff)
+		if got := Place(joined, 256, 3, want); !reflect.DeepEqual(got, want) {
+			t.Fatalf("a placement that is as it should be is changed: %s", gocmp.Diff(want, got))
 		}
 	})
 }

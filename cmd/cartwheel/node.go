@@ -51,6 +51,9 @@ func (s *serveCommand) nodeOptions(log zerolog.Logger) (o cluster.Options, err e
 		return o, err
 	}
 	o.Secret = []byte(secret)
+	if o.TLS, err = s.peerTLS(); err != nil {
+		return o, err
+	}
 	o.Self = ring.Member{
 		Peer:    s.PeerAnnounce,
 		Client:  cmp.Or(s.ClientAnnounce, announced(s.Listen)),

@@ -41,6 +41,9 @@ type serveCommand struct {
 	Replicas          int      `help:"How many nodes hold each key; of a new cluster. Default ${default}." default:"3" placeholder:"N"`
 	Partitions        int      `help:"How many partitions the keys are divided into, a power of two; of a new data directory. Default 1024." placeholder:"N"`
 	ClusterSecretFile string   `help:"File whose first line is the secret that nodes must share." placeholder:"FILE" type:"path"`
+	PeerTLSCert       string   `help:"Certificate (PEM) that this node shows to others; makes nodes speak TLS." placeholder:"FILE" type:"path"`
+	PeerTLSKey        string   `help:"Key of that certificate (PEM)." placeholder:"FILE" type:"path"`
+	PeerTLSCA         string   `help:"Certificates (PEM) of which those of all nodes must descend." placeholder:"FILE" type:"path" name:"peer-tls-ca"`
 	ClusterListen     string   `help:"Address of a second client port, which behaves as a Redis Cluster." placeholder:"HOST:PORT"`
 	ClusterAnnounce   string   `help:"Address by which clients reach --cluster-listen, where that is another." placeholder:"HOST:PORT"`
 	ClientAnnounce    string   `help:"Address by which clients reach --listen, where that is another." placeholder:"HOST:PORT"`
@@ -199,17 +202,43 @@ func (s *serveCommand) tls() (*tls.Config, error) {
 	}
 	config := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 	if s.TLSCA != "" {
-		text, err := os.ReadFile(s.TLSCA)
-		if err != nil {
-			return nil, fmt.Errorf("--tls-ca: %w", err)
-		}
-		config.ClientCAs = x509.NewCertPool()
-		if !config.ClientCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("--tls-ca: %s has no certificate", s.TLSCA)
+		if config.ClientCAs, err = certificates("--tls-ca", s.TLSCA); err != nil {
+			return nil, err
 		}
 		config.ClientAuth = tls.RequireAndVerifyClientCert
 	}
 	return config, nil
+}
+
+func certificates(flag, file string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", flag, err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s: %s has no certificate", flag, file)
+	}
+	return pool, nil
+}
+
+// peerTLS is TLS between nodes, nil without.
+func (s *serveCommand) peerTLS() (*tls.Config, error) {
+	if s.PeerTLSCert == "" && s.PeerTLSKey == "" && s.PeerTLSCA == "" {
+		return nil, nil
+	}
+	if s.PeerTLSCert == "" || s.PeerTLSKey == "" || s.PeerTLSCA == "" {
+		return nil, errors.New("--peer-tls-cert, --peer-tls-key and --peer-tls-ca: one needs the others")
+	}
+	cert, err := tls.LoadX509KeyPair(s.PeerTLSCert, s.PeerTLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("--peer-tls-cert, --peer-tls-key: %w", err)
+	}
+	roots, err := certificates("--peer-tls-ca", s.PeerTLSCA)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{Certificates: []tls.Certificate{cert}, RootCAs: roots, MinVersion: tls.VersionTLS13}, nil
 }
 
 func (s *serveCommand) logger() zerolog.Logger {
