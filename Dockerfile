@@ -12,7 +12,7 @@ COPY --from=build /out/cartwheel /cartwheel
 COPY --from=build --chown=65532:65532 /out/data /data
 USER 65532:65532
 VOLUME /data
-EXPOSE 6379
+EXPOSE 6379 7379/tcp 7379/udp
 ENV CARTWHEEL_LISTEN=0.0.0.0:6379 CARTWHEEL_DATA=/data
 # SIGTERM, the default, stops it cleanly.
 HEALTHCHECK --interval=5s --timeout=3s CMD ["/cartwheel", "ping"]

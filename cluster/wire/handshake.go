@@ -75,7 +75,7 @@ func shakeHandsDialing(conn net.Conn, id *Identity, lane Lane, frameBytesMax int
 	if err := h.sendHail(); err != nil {
 		return nil, err
 	}
-	if err := h.receiveHail(nil); err != nil {
+	if err := h.receiveHail(); err != nil {
 		return nil, err
 	}
 	if err := h.send(kindProof, nil); err != nil {
@@ -106,14 +106,13 @@ func shakeHandsDialing(conn net.Conn, id *Identity, lane Lane, frameBytesMax int
 }
 
 // shakeHandsListening shakes hands for the side that was dialed. frameBytesMax
-// is by lane; taken has been read from the connection already. It returns the
-// dialer's clock too.
-func shakeHandsListening(conn net.Conn, id *Identity, frameBytesMax *[LaneCount]int, taken []byte) (peer *Hello, clockMS uint64, err error) {
+// is by lane. It returns the dialer's clock too.
+func shakeHandsListening(conn net.Conn, id *Identity, frameBytesMax *[LaneCount]int) (peer *Hello, clockMS uint64, err error) {
 	h := handshake{conn: conn, identity: id, role: roleListener, peerRole: roleDialer, transcript: sha256.New()}
 	if err := h.begin(); err != nil {
 		return nil, 0, err
 	}
-	if err := h.receiveHail(taken); err != nil {
+	if err := h.receiveHail(); err != nil {
 		return nil, 0, err
 	}
 	if err := h.sendHail(); err != nil {
@@ -164,27 +163,21 @@ func (h *handshake) sendHail() error {
 	return err
 }
 
-func (h *handshake) receiveHail(taken []byte) error {
+func (h *handshake) receiveHail() error {
 	var hail [hailSize]byte
-	n := copy(hail[:], taken)
-	if n < len(taken) {
-		return errNotAPeer
-	}
+	magic, rest := hail[:len(hailMagic)], hail[len(hailMagic):]
 	// What speaks another protocol may send less than a hail, and wait.
-	if n < len(hailMagic) {
-		if _, err := io.ReadFull(h.conn, hail[n:len(hailMagic)]); err != nil {
-			return err
-		}
-		n = len(hailMagic)
+	if _, err := io.ReadFull(h.conn, magic); err != nil {
+		return err
 	}
-	if string(hail[:len(hailMagic)]) != hailMagic {
+	if string(magic) != hailMagic {
 		return errNotAPeer
 	}
-	if _, err := io.ReadFull(h.conn, hail[n:]); err != nil {
+	if _, err := io.ReadFull(h.conn, rest); err != nil {
 		return err
 	}
 	h.transcript.Write(hail[:])
-	h.version = hail[len(hailMagic)]
+	h.version = rest[0]
 	return nil
 }
 

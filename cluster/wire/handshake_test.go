@@ -50,7 +50,7 @@ func shake(dialed, accepted net.Conn, dialer, listener Identity) (d, l shaken) {
 	})
 	both.Go(func() {
 		var clockMS uint64
-		l.peer, clockMS, l.err = shakeHandsListening(accepted, &listener, &[LaneCount]int{1 << 15, 1 << 16}, nil)
+		l.peer, clockMS, l.err = shakeHandsListening(accepted, &listener, &[LaneCount]int{1 << 15, 1 << 16})
 		if l.err == nil && clockMS != 4321 {
 			l.err = errors.New("the dialer's clock was lost")
 		}
@@ -125,7 +125,7 @@ func TestADialerTellsAnImpostorNothing(t *testing.T) {
 	impostor.Go(func() { // takes any proof, and has none
 		defer accepted.Close()
 		h := handshake{conn: accepted, identity: &Identity{}, role: roleListener, peerRole: roleDialer, transcript: sha256.New()}
-		_ = h.receiveHail(nil)
+		_ = h.receiveHail()
 		_ = h.sendHail()
 		_, _ = h.receive(kindProof, 0)
 		_ = h.send(kindProof, nil)
@@ -138,6 +138,19 @@ func TestADialerTellsAnImpostorNothing(t *testing.T) {
 	var refused *RefusedError
 	if !errors.As(err, &refused) || refused.ByPeer || strings.Contains(dialed.written.String(), marker) {
 		t.Errorf("%v; written: %q", err, dialed.written.String())
+	}
+}
+
+func TestAReasonWithoutAProofIsNotBelieved(t *testing.T) {
+	const lie = "this cluster has moved to evil.example"
+	conn := &scriptedConn{in: []byte(hailMagic + "\x01" + strings.Repeat("n", nonceSize))}
+	conn.in = append(conn.in, messageHead(kindRefusal, len(lie))...)
+	conn.in = append(conn.in, lie+strings.Repeat("\x00", proofSize)...)
+	dialer := identity(1, "sesame")
+	_, err := shakeHandsDialing(conn, &dialer, Small, 1<<20, func() int64 { return 0 })
+	var refused *RefusedError
+	if !errors.As(err, &refused) || refused.Reason != "refused" || !refused.ByPeer {
+		t.Error(err)
 	}
 }
 
@@ -186,7 +199,7 @@ func TestAProofIsGoodForOneHandshakeOnly(t *testing.T) {
 	}
 	conn := &scriptedConn{in: record("sesame")}
 	listener := identity(2, "sesame")
-	_, _, err := shakeHandsListening(conn, &listener, &[LaneCount]int{1 << 20, 1 << 20}, nil)
+	_, _, err := shakeHandsListening(conn, &listener, &[LaneCount]int{1 << 20, 1 << 20})
 	if !errors.Is(err, errProof) {
 		t.Errorf("a replay: %v", err)
 	}
@@ -243,11 +256,11 @@ func TestAnotherVersionIsRefusedByName(t *testing.T) {
 		hail[len(hailMagic)] = Version + 1
 		h.transcript.Write(hail)
 		_, _ = dialed.Write(hail)
-		_ = h.receiveHail(nil)
+		_ = h.receiveHail()
 		_ = h.send(kindProof, nil)
 		_, errDialer = h.receive(kindProof, 0)
 	})
-	_, _, err := shakeHandsListening(accepted, &listener, &[LaneCount]int{1 << 20, 1 << 20}, nil)
+	_, _, err := shakeHandsListening(accepted, &listener, &[LaneCount]int{1 << 20, 1 << 20})
 	accepted.Close()
 	dialing.Wait()
 	const want = "protocol version 2 is not 1"
@@ -429,7 +442,7 @@ func FuzzInsider(f *testing.F) {
 		})
 		id := identity(1, "s")
 		h := handshake{conn: dialed, identity: &id, role: roleDialer, peerRole: roleListener, transcript: sha256.New()}
-		insist(h.sendHail(), h.receiveHail(nil), h.send(kindProof, nil), h.receiveProof())
+		insist(h.sendHail(), h.receiveHail(), h.send(kindProof, nil), h.receiveProof())
 		if h.send(kindHello, hello) == nil {
 			if _, err := h.receive(kindHello, helloBytesMax); err == nil && h.send(kindSeen, seen) == nil {
 				if _, err := h.receive(kindWelcome, 0); err == nil {

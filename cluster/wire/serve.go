@@ -19,9 +19,6 @@ type ServeOptions struct {
 	Handler  Handler
 	Limits   [LaneCount]Limits
 	Counters *Counters // may be shared; nil for none
-	// Taken is what has been read from the connection already, to tell it from
-	// one of another protocol: a peer's begins with 'W'.
-	Taken []byte
 }
 
 // A Handler carries out requests.
@@ -34,8 +31,8 @@ type Handler interface {
 	Handle(*Batch)
 }
 
-// Serve serves a connection that a peer has dialed, from its handshake until it
-// breaks or ctx ends, and closes it. It returns why: nil if the peer closed it
+// Serve serves a connection that a peer has dialed, from its handshake, which
+// begins with a 'W', until it breaks or ctx ends, and closes it. It returns why: nil if the peer closed it
 // between frames or ctx ended, a *RefusedError if the handshake was refused.
 // Deferred requests may be answered later still; nobody will hear of it.
 func Serve(ctx context.Context, conn net.Conn, opts ServeOptions) error {
@@ -80,7 +77,7 @@ func (s *served) shakeHands(conn net.Conn, opts *ServeOptions) error {
 		limits[lane] = opts.Limits[lane].orDefault(lane)
 		frameBytesMax[lane] = limits[lane].FrameBytesMax
 	}
-	peer, clockMS, err := shakeHandsListening(conn, &opts.Identity, &frameBytesMax, opts.Taken)
+	peer, clockMS, err := shakeHandsListening(conn, &opts.Identity, &frameBytesMax)
 	if err != nil {
 		var refused *RefusedError
 		if errors.As(err, &refused) {

@@ -502,28 +502,6 @@ func TestEveryPrefixOfAConnectionHandsOverItsWholeRequests(t *testing.T) {
 	}
 }
 
-func TestBytesTakenToTellTheProtocolBelongToTheStream(t *testing.T) {
-	for taken := range hailSize + 2 {
-		dialed, accepted := net.Pipe()
-		var serving sync.WaitGroup
-		serving.Go(func() {
-			first := make([]byte, min(taken, hailSize))
-			_, _ = io.ReadFull(accepted, first)
-			if taken > hailSize {
-				first = append(first, 0)
-			}
-			_ = Serve(t.Context(), accepted, ServeOptions{Identity: Identity{Hello: hello(2)}, Handler: echo, Taken: first})
-		})
-		id := Identity{Hello: hello(1)}
-		_, err := shakeHandsDialing(dialed, &id, Small, 1<<20, func() int64 { return 0 })
-		if (err == nil) != (taken <= hailSize) {
-			t.Errorf("%d bytes taken: %v", taken, err)
-		}
-		dialed.Close()
-		serving.Wait()
-	}
-}
-
 func TestWhatIsNoPeerIsNotWaitedFor(t *testing.T) {
 	for _, sent := range []string{"GET ", "\x03\x01\x02\x04", "WIRD"} {
 		stranger, accepted := net.Pipe()
