@@ -91,7 +91,6 @@ func (f *fake) Addrs() (addrs []string) {
 }
 
 func (f *fake) Node(i int) node { return f.nodes[i] }
-func (f *fake) Log() string     { return "" }
 
 func (f *fake) Settled(context.Context) error {
 	f.mu.Lock()
@@ -105,6 +104,14 @@ func (f *fake) Settled(context.Context) error {
 }
 
 func (n *fakeNode) Terminate(context.Context) error { return n.Kill9() }
+
+func (n *fakeNode) Log() string { return "" }
+
+func (n *fakeNode) Running() bool {
+	n.fake.mu.Lock()
+	defer n.fake.mu.Unlock()
+	return n.listener != nil && n.stopped == nil
+}
 
 func (n *fakeNode) Kill9() error {
 	n.fake.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -47,6 +48,8 @@ type nemesis struct {
 	out     io.Writer
 
 	done []check.Fault
+	// trouble is with nodes that died by themselves, or would not start.
+	trouble []string
 }
 
 // pace is how long faults, and the times between them, last.
@@ -58,6 +61,9 @@ func (n *nemesis) run(ctx context.Context) error {
 	for {
 		if !sleep(ctx, n.between(n.pace.calmMin, n.pace.calmMax)) {
 			return nil
+		}
+		if err := n.revive(context.WithoutCancel(ctx)); err != nil {
+			return err
 		}
 		f := check.Fault{Kind: n.kinds[n.random.IntN(len(n.kinds))], Begin: time.Since(n.began)}
 		f.Nodes = n.victims(f.Kind)
@@ -163,17 +169,62 @@ func (n *nemesis) heal(ctx context.Context, f check.Fault) error {
 	case cutOne, cutHalves, cutDirection:
 		return n.network.Heal(ctx)
 	}
-	var errs []error
-	starting := make(chan error)
 	for _, i := range f.Nodes {
 		n.offsets[i].Store(0)
-		go func() { starting <- n.system.Node(i).Restart(ctx) }()
 	}
-	for range f.Nodes {
-		errs = append(errs, <-starting)
-	}
-	return errors.Join(errs...)
+	return n.start(ctx, f.Nodes)
 }
+
+// revive starts again what has died by itself, which no node does.
+func (n *nemesis) revive(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, restartTimeout)
+	defer cancel()
+	var dead []int
+	for i := range n.system.Addrs() {
+		if node := n.system.Node(i); !node.Running() {
+			n.trouble = append(n.trouble, fmt.Sprintf("node %d died by itself: %s", i, lastWords(node.Log())))
+			dead = append(dead, i)
+		}
+	}
+	return n.start(ctx, dead)
+}
+
+// startAttempts is how often a node that does not start is tried: the run goes on if it then does, and the
+// trouble is told.
+const startAttempts = 3
+
+// start starts the nodes, all at the same time.
+func (n *nemesis) start(ctx context.Context, nodes []int) error {
+	for range startAttempts {
+		failed := make([]error, len(nodes))
+		var starting sync.WaitGroup
+		for k, i := range nodes {
+			starting.Go(func() { failed[k] = n.system.Node(i).Restart(ctx) })
+		}
+		starting.Wait()
+		var again []int
+		for k, i := range nodes {
+			if failed[k] != nil {
+				n.trouble = append(n.trouble, fmt.Sprintf("node %d does not start: %s", i, lastWords(failed[k].Error())))
+				again = append(again, i)
+			}
+		}
+		if nodes = again; len(nodes) == 0 {
+			return nil
+		}
+	}
+	return errors.New(n.trouble[len(n.trouble)-1])
+}
+
+// lastWords is where a log tells of a panic, or else its end.
+func lastWords(log string) string {
+	if at := strings.Index(log, "panic:"); at >= 0 {
+		return log[at:min(len(log), at+lastWordsMax)]
+	}
+	return log[max(0, len(log)-lastWordsMax):]
+}
+
+const lastWordsMax = 2000
 
 func (n *nemesis) between(least, most time.Duration) time.Duration {
 	return least + time.Duration(n.random.Int64N(int64(most-least)+1))

@@ -20,6 +20,7 @@ import (
 // recorded is a system that writes down what is done to it.
 type recorded struct {
 	nodes int
+	dead  bool       // until they are started
 	mu    sync.Mutex // guards said
 	said  []string
 }
@@ -32,7 +33,6 @@ type recordedNode struct {
 func (r *recorded) Addrs() []string               { return make([]string, r.nodes) }
 func (r *recorded) Node(i int) node               { return recordedNode{r, i} }
 func (r *recorded) Settled(context.Context) error { return nil }
-func (r *recorded) Log() string                   { return "" }
 
 func (n recordedNode) say(what string) error {
 	n.mu.Lock()
@@ -46,6 +46,14 @@ func (n recordedNode) Stop() error                     { return n.say("stop") }
 func (n recordedNode) Cont() error                     { return n.say("cont") }
 func (n recordedNode) Terminate(context.Context) error { return n.say("term") }
 func (n recordedNode) Restart(context.Context) error   { return n.say("start") }
+func (n recordedNode) Running() bool                   { return !n.dead || n.has("start") }
+func (n recordedNode) Log() string                     { return "before panic: for no reason" }
+
+func (n recordedNode) has(what string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Contains(n.said, fmt.Sprint(what, n.index))
+}
 
 func someNemesis(s system, seed uint64, kinds ...string) *nemesis {
 	ms := time.Millisecond
@@ -179,5 +187,20 @@ func TestCutsAreBetweenTheRightNodes(t *testing.T) {
 				t.Errorf("%s of %v is not healed: %v", kind, f.Nodes, left)
 			}
 		}
+	}
+}
+
+// TestANodeThatDiesByItselfIsTrouble: it is started again, and told.
+func TestANodeThatDiesByItselfIsTrouble(t *testing.T) {
+	s := &recorded{nodes: 2, dead: true}
+	n := someNemesis(s, 1, stop)
+	if err := n.revive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(n.trouble) != 2 || n.trouble[0] != "node 0 died by itself: panic: for no reason" || len(s.said) != 2 {
+		t.Errorf("%q, %q", n.trouble, s.said)
+	}
+	if err := n.revive(t.Context()); err != nil || len(n.trouble) != 2 {
+		t.Errorf("%q, %v", n.trouble, err)
 	}
 }

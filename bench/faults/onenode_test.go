@@ -29,6 +29,8 @@ func (s *oneNode) Kill9() error    { return s.running().Kill() }
 func (s *oneNode) Stop() error     { return s.running().Pause() }
 func (s *oneNode) Cont() error     { return s.running().Resume() }
 
+func (s *oneNode) Running() bool { return s.Settled(context.Background()) == nil }
+
 func (s *oneNode) running() *proc.Server {
 	s.mu.Lock()
 	defer s.mu.Unlock()

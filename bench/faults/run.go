@@ -317,11 +317,12 @@ func (r *runner) underFaults(ctx context.Context, chosen []workload) ([]*check.H
 			<-limited.Done()
 			return
 		}
-		failed = nemesis.run(limited)
+		failed = errors.Join(nemesis.run(limited), nemesis.revive(context.WithoutCancel(ctx)))
 	})
 	histories := r.work(working, chosen)
 	running.Wait()
 	r.report.Faults = append(r.report.Faults, nemesis.done...)
+	r.report.Trouble = append(r.report.Trouble, nemesis.trouble...)
 	return histories, failed
 }
 

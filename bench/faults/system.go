@@ -16,8 +16,6 @@ type system interface {
 	Node(i int) node
 	// Settled tells why the nodes are not at rest, or nil: all see each other up, and none holds a hint.
 	Settled(ctx context.Context) error
-	// Log is what the nodes wrote last.
-	Log() string
 }
 
 // node is one of them, as bench/local has it.
@@ -27,6 +25,10 @@ type node interface {
 	Cont() error
 	Terminate(ctx context.Context) error
 	Restart(ctx context.Context) error
+	// Running tells whether there is a process and it is not stopped.
+	Running() bool
+	// Log is the newest of what its newest process wrote.
+	Log() string
 }
 
 // processes is a system of real ones.
