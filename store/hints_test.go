@@ -273,6 +273,36 @@ func TestHintsAreWhatCameMergedByOwnerAndKey(t *testing.T) {
 	})
 }
 
+func TestHintsOfWhatWasFlushedAreNeitherTakenNorKept(t *testing.T) {
+	s, _ := openAt(t, noon)
+	mustHint(t, s, otherNode(1), 1, "k", value("v", at(noon-100)))
+	mustHint(t, s, otherNode(2), 2, "k", value("v", at(noon-100)))
+	if err := s.Flush([]uint8{1}, at(noon-50)); err != nil {
+		t.Fatal(err)
+	}
+	mustHint(t, s, otherNode(1), 1, "late", value("v", at(noon-60)))
+	check := func(left int) {
+		t.Helper()
+		if n := rows(t, s, prefixHint); n != left {
+			t.Errorf("%d rows are left, want %d", n, left)
+		}
+		if held := hinted(t, s, otherNode(1), 10, 1<<20); len(held) != 0 {
+			t.Errorf("held are %v", held)
+		}
+		if held := hinted(t, s, otherNode(2), 10, 1<<20); len(held) != 1 {
+			t.Errorf("held of another database are %v", held)
+		}
+		wantHintCounts(t, s)
+	}
+	check(2)
+	s = reopen(t, s) // before anything was reclaimed
+	check(2)
+	if err := s.reclaimHints(); err != nil {
+		t.Fatal(err)
+	}
+	check(1)
+}
+
 func TestAHintIsAsDurableAsItsCommit(t *testing.T) {
 	for _, mode := range []SyncMode{SyncAlways, SyncEverysec} {
 		fs := vfs.NewCrashableMem()

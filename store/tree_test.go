@@ -201,7 +201,7 @@ func TestScanLeafShowsEachObjectBelowItsLeafOnly(t *testing.T) {
 			}
 			of[s.partitionOf(NewKey(0, []byte(key)))] = true
 		}
-		if err := commit(s, 0, "key0", write{tombstone: true}); err != nil {
+		if _, err := do(s, 0, "key0", write{tombstone: true}); err != nil {
 			t.Fatal(err)
 		}
 		scan := func() {

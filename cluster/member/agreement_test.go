@@ -410,6 +410,27 @@ func TestForceOvertakesTheLost(t *testing.T) {
 	})
 }
 
+func TestOnlyMembersVote(t *testing.T) {
+	n := newMemNet(1)
+	defer n.close()
+	one := cluster(t, n, 1)[0]
+	outsider := n.start(t, nodeID(5))
+	_, r := newRound(one.state, nodeID(1), ballot{})
+	request := r.request()
+	reply, err := decodeMessage(outsider.Handle(nodeID(1), request.append(nil)))
+	if err != nil || reply.kind != abstain || outsider.Current() == nil {
+		t.Errorf("an outsider takes the document and abstains: %v, kind %d, %v", err, reply.kind, outsider.Current())
+	}
+	r.take(nodeID(5), message{kind: promise, epoch: request.epoch, ballot: request.ballot})
+	if r.settled() {
+		t.Error("an outsider's promise counts")
+	}
+	reply, err = decodeMessage(one.Handle(nodeID(3), request.append(nil)))
+	if err != nil || reply.kind != abstain {
+		t.Errorf("a ballot that is not the sender's: %v, kind %d", err, reply.kind)
+	}
+}
+
 func TestADocumentOfAnotherHistoryGetsNoVote(t *testing.T) {
 	one := documentOf(1, "one", memberOf(nodeID(1)), memberOf(nodeID(2)))
 	other := documentOf(1, "other", memberOf(nodeID(1)), memberOf(nodeID(2)))

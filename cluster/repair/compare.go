@@ -154,10 +154,14 @@ func (w *walk) end() {
 	}
 }
 
+// siblingBytes is about what a sibling takes beside its payload.
+const siblingBytes = 32
+
+// objectBytes is about what an object encodes to.
 func objectBytes(o *version.Object) int {
 	n := clockEntryBytes * len(o.Clock)
 	for i := range o.Siblings {
-		n += objectCost/8 + len(o.Siblings[i].Payload)
+		n += siblingBytes + len(o.Siblings[i].Payload)
 	}
 	return n
 }

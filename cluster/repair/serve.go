@@ -201,6 +201,7 @@ func (s *service) objects() error {
 	}
 	s.objectCount += m.count
 	s.counters.repaired.Add(uint64(m.changed))
+	s.counters.refused.Add(uint64(len(m.refused)))
 	s.out = binary.AppendUvarint(s.out, uint64(m.changed))
 	s.out = binary.AppendUvarint(s.out, uint64(len(m.refused)))
 	for _, n := range m.refused {

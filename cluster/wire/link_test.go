@@ -156,6 +156,8 @@ func TestSendRefusesAtOnceWhatItCannotSend(t *testing.T) {
 		r.await(t, 10)
 		for range 5 {
 			expect(send(time.Second, 20_000-HeaderBytes), nil)
+			r.Flush()
+			synctest.Wait() // written, and so in flight and nothing else
 		}
 		expect(send(time.Second, 1), ErrOverloaded) // by bytes
 		r.Flush()
