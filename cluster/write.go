@@ -39,9 +39,9 @@ func (c *Coordinator) Update(db uint8, key []byte, need quorum.Need, nowMS int64
 	op := c.newOperation(kindWrite, db, key, need, done)
 	op.mu.Lock()
 	notify, err := op.apply(nowMS, o, change)
-	seq, pending = op.seq, !op.told
+	seq, changed := op.seq, op.changed
 	op.started(notify)
-	if err != nil || !pending {
+	if err != nil || !changed {
 		return seq, false, wireError(err)
 	}
 	if w != nil {
@@ -58,19 +58,20 @@ type plainChange interface {
 	Plain() bool
 }
 
-// apply changes this node's object and sends it to the others. The caller
-// holds mu.
+// apply changes this node's object and sends it to the others. Where it has
+// (changed), done will be told; else the operation has ended. The caller holds mu.
 func (op *operation) apply(nowMS int64, o *version.Object, change version.Change) (notify func(), err error) {
 	c := op.c
 	c.installing.RLock() // no ring comes between choosing the owners and the change
 	defer c.installing.RUnlock()
 	v := c.view.Load()
 	op.begin(v, v.partition(op.key))
+	op.changed = false
 	if err := op.canWrite(); err != nil {
 		op.ended, op.told = true, true
 		return nil, err
 	}
-	op.change, op.changed = change, false
+	op.change = change
 	if op.place.holds() {
 		op.seq, err = c.store.Update(op.db, op.key, nowMS, o, op)
 	} else {

@@ -272,11 +272,12 @@ func (c *call) start(p *part) (pending bool) {
 // ask asks for the object of a part's key.
 func (c *call) ask(p *part, why step) (pending bool) {
 	p.step = why
-	p.seq, pending, p.err = c.srv.keys.Read(c.db, c.args[p.key], c.need, &p.object, p)
-	if pending {
+	seq, pending, err := c.srv.keys.Read(c.db, c.args[p.key], c.need, &p.object, p)
+	if pending { // then Done has set the others, or will
 		c.asked = append(c.asked, p)
 		return true
 	}
+	p.seq, p.err = seq, err
 	return why == stepLook && p.err == nil && c.update(p)
 }
 
@@ -285,11 +286,13 @@ func (c *call) update(p *part) (pending bool) {
 	p.step = stepWrite
 	blind := c.h.blind != nil && c.h.blind(c)
 	c.key = p.key
-	p.seq, pending, p.err = c.apply(c.db, c.args[p.key], &p.object, c.h.write, blind, p)
+	seq, pending, err := c.apply(c.db, c.args[p.key], &p.object, c.h.write, blind, p)
 	if pending {
 		c.asked = append(c.asked, p)
+		return true
 	}
-	return pending
+	p.seq, p.err = seq, err
+	return false
 }
 
 // forward has another node run the command for a part's key.
@@ -300,7 +303,8 @@ func (c *call) forward(p *part, to ring.NodeID, direct bool) (pending bool) {
 	if c.h.lone != nil {
 		f.Args = c.h.lone(c, p.key)
 	}
-	if p.err = c.srv.keys.Forward(to, f, p); p.err != nil {
+	if err := c.srv.keys.Forward(to, f, p); err != nil {
+		p.err = err
 		return false
 	}
 	c.asked = append(c.asked, p)
@@ -431,7 +435,7 @@ func (c *call) apply(db uint8, key []byte, o *version.Object, write func(c *call
 		c.fault = nil
 		panic(fault)
 	}
-	if err == nil {
+	if err == nil && !pending {
 		err = c.view.err
 	}
 	return seq, pending, err

@@ -115,7 +115,7 @@ func (c *call) runBlocking() {
 	}
 }
 
-// place forwards a slow command, as it is, to where its first key's owners are,
+// elsewhere forwards a slow command, as it is, to where its first key's owners are,
 // and reports whether it has: then the reply is there.
 func (c *call) elsewhere(key []byte) bool {
 	to, place := c.srv.keys.Route(key, false)
@@ -130,10 +130,12 @@ func (c *call) elsewhere(key []byte) bool {
 	wake := c.wake
 	c.wake = make(chan struct{}, 1)
 	defer func() { c.wake = wake }()
-	p.err = c.srv.keys.Forward(to, &quorum.Forwarded{DB: c.db, RESP3: c.w.RESP3, Need: c.need, Args: c.args}, p)
-	if p.err == nil {
+	err := c.srv.keys.Forward(to, &quorum.Forwarded{DB: c.db, RESP3: c.w.RESP3, Need: c.need, Args: c.args}, p)
+	if err == nil {
 		c.srv.keys.Kick()
 		<-c.wake
+	} else {
+		p.err = err
 	}
 	if err := c.reply(p); err != nil {
 		c.refuse(err)

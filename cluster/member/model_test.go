@@ -26,13 +26,14 @@ type sabotage struct {
 // rates are how often, in a hundred steps, something else happens than that a
 // message is delivered, how many of a hundred messages are lost or repeated, and
 // how many of a hundred changes change who is a member.
-type rates struct{ proposal, crash, restart, lost, repeated, membership int }
+type rates struct{ proposal, crash, restart, cut, lost, repeated, membership int }
 
 type modelNode struct {
 	id       ring.NodeID
 	document []byte // on disk
 	acceptor []byte // on disk
 	up       bool
+	side     int // what is sent to another side is lost
 	state    state
 	round    *round
 	own      []byte
@@ -62,7 +63,7 @@ func newModel(seed uint64, broken sabotage) *model {
 	m := &model{rng: rand.New(rand.NewPCG(seed, 1)), broken: broken, committed: make(map[uint64][]byte)}
 	m.rates = rates{
 		proposal: 1 + m.rng.IntN(20), crash: m.rng.IntN(4), restart: 1 + m.rng.IntN(8),
-		lost: m.rng.IntN(70), repeated: m.rng.IntN(30), membership: 100 * m.rng.IntN(2),
+		cut: m.rng.IntN(10), lost: m.rng.IntN(30), repeated: m.rng.IntN(30), membership: 100 * m.rng.IntN(2),
 	}
 	for i := range 1 + m.rng.IntN(7) {
 		m.nodes = append(m.nodes, &modelNode{id: nodeID(i + 1), up: true})
@@ -169,7 +170,7 @@ func (m *model) check(n *modelNode) bool {
 }
 
 func (m *model) send(e envelope) {
-	if len(m.bag) < bagMax {
+	if len(m.bag) < bagMax && m.node(e.from).side == m.node(e.to).side {
 		m.bag = append(m.bag, e)
 	}
 }
@@ -278,6 +279,8 @@ func (m *model) step() {
 		if !n.up {
 			m.start(n)
 		}
+	case dice < m.rates.proposal+m.rates.crash+m.rates.restart+m.rates.cut:
+		n.side = m.rng.IntN(2)
 	case len(m.bag) > 0:
 		i := m.rng.IntN(len(m.bag))
 		e := m.bag[i]
@@ -285,7 +288,7 @@ func (m *model) step() {
 			m.bag[i] = m.bag[len(m.bag)-1]
 			m.bag = m.bag[:len(m.bag)-1]
 		}
-		if m.rng.IntN(100) >= m.rates.lost {
+		if m.rng.IntN(100) >= m.rates.lost || e.from == e.to {
 			m.deliver(e)
 		}
 	}
@@ -293,6 +296,9 @@ func (m *model) step() {
 
 // quiet heals everything and lets each node in turn have a change committed.
 func (m *model) quiet() error {
+	for _, n := range m.nodes {
+		n.side = 0
+	}
 	for _, n := range m.nodes {
 		before := uint64(len(m.committed))
 		for attempt := 0; uint64(len(m.committed)) == before; attempt++ {

@@ -140,4 +140,3 @@ func (w *world) owned(d *ring.Document, want map[string]string) {
 		}
 	}
 }
-

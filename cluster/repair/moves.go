@@ -144,4 +144,3 @@ func compareMoves(a, b ring.Move) int {
 	}
 	return slices.Compare(append(a.From[:], a.To[:]...), append(b.From[:], b.To[:]...))
 }
-

@@ -382,6 +382,35 @@ func TestAddressesMoveNothing(t *testing.T) {
 	}
 }
 
+// Even where a replacement has another weight than the dead had.
+func TestAddressAfterReplacementMovesNothing(t *testing.T) {
+	settled := grown(t, 5, 0, 64, 3)
+	d, err := settled.WithReplaced(settled.Members[0].ID, testMember(20, 0, 9))
+	d = mustChange(t, d, err)
+	heir, _ := d.Member(testMember(20, 0, 9).ID)
+	heir.Peer = "10.0.0.9:7201"
+	changed, err := d.WithChanged(heir)
+	changed = mustChange(t, changed, err)
+	if diff := gocmp.Diff(d.Moves, changed.Moves); diff != "" {
+		t.Errorf("a change of address changed the moves: %s", diff)
+	}
+}
+
+func TestMovesArePairedAsUnderWayThenWithinAZone(t *testing.T) {
+	a, b, x, y, kept := NodeID{1}, NodeID{2}, NodeID{3}, NodeID{4}, NodeID{5}
+	zones := map[NodeID]string{a: "1", b: "2", x: "2", y: "1", kept: "3"}
+	owners, target := []NodeID{a, kept, b}, []NodeID{x, kept, y}
+	for name, c := range map[string]struct{ underWay, want []Move }{
+		"nothing under way": {nil, []Move{{0, a, y}, {0, b, x}}},
+		"under way":         {[]Move{{0, a, x}}, []Move{{0, a, x}, {0, b, y}}},
+		"no longer wanted":  {[]Move{{0, kept, x}}, []Move{{0, a, y}, {0, b, x}}},
+	} {
+		if diff := gocmp.Diff(c.want, movesToward(0, owners, target, c.underWay, zones)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
 func TestChangesThatCannotBeAreRefused(t *testing.T) {
 	d := grown(t, 3, 0, 8, 2)
 	one := grown(t, 1, 0, 8, 2)

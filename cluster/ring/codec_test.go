@@ -158,13 +158,34 @@ func TestDamageIsFound(t *testing.T) {
 	}
 }
 
+// Nothing is written in two ways: nodes compare documents by their bytes.
+func TestOtherWaysToWriteADocumentAreRefused(t *testing.T) {
+	form := goldenDocuments()[0].document.Append(nil)
+	const epochAt, lastMoveBytes = headerBytes + 16, 3
+	twoByteEpoch := slices.Concat(form[:epochAt], []byte{0x81, 0}, form[epochAt+1:])
+
+	d := goldenDocuments()[1].document
+	d.Moves = d.Moves[:1]
+	moved := d.Append(nil)
+	at := len(moved) - lastMoveBytes
+	if moved[at] != 0 {
+		t.Fatalf("the only move is of partition %d", moved[at])
+	}
+	turnedOver := slices.Concat(moved[:at], binary.AppendUvarint(nil, 1<<32), moved[at+1:])
+	for name, other := range map[string][]byte{"epoch in two bytes": twoByteEpoch, "partition 2^32": turnedOver} {
+		if _, err := Decode(seal(other)); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // A few bytes that promise a lot must not make a node allocate a lot.
 func TestDecodeAllocatesNoMoreThanTheBytesAreWorth(t *testing.T) {
 	head := func(logPartitions byte) []byte {
 		b := make([]byte, headerBytes+16)
 		return append(b, 1, logPartitions, 3) // epoch, partitions, replicas
 	}
-	lots := binary.AppendUvarint(nil, 1<<40)
+	lots := binary.AppendUvarint(nil, 1<<17)
 	member := goldenDocuments()[0].document.Append(nil)[headerBytes+16+3:]
 	member = member[:1+memberBytesMin]
 	for name, form := range map[string][]byte{
@@ -173,6 +194,7 @@ func TestDecodeAllocatesNoMoreThanTheBytesAreWorth(t *testing.T) {
 		"partitions":      append(append(head(14), member...), 1, 0),
 		"moves":           append(append(append(head(0), member...), 1, 0), lots...),
 		"owners of one":   append(append(head(0), member...), 255, 0),
+		"owners of all":   append(append(head(6), member...), bytes.Repeat(append([]byte{255}, make([]byte, 255)...), 64)...),
 		"member's weight": append(append(head(14), append([]byte{1}, make([]byte, 21)...)...), lots...),
 	} {
 		form = seal(form)

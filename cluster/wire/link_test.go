@@ -396,6 +396,47 @@ func TestAPeerThatFallsSilentIsCutAndASlowOneIsNot(t *testing.T) {
 	}
 }
 
+// A narrowConn takes a while for what it reads.
+type narrowConn struct{ net.Conn }
+
+func (c narrowConn) Read(p []byte) (int, error) {
+	time.Sleep(100 * time.Millisecond)
+	return c.Conn.Read(p)
+}
+
+func TestAPeerThatTakesALongRequestSlowlyIsNotSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		narrow := func() (net.Conn, net.Conn) {
+			dialed, accepted := net.Pipe()
+			return dialed, narrowConn{accepted}
+		}
+		r := newRig(t, rigOptions{connect: narrow})
+		start := time.Now()
+		long, short := new(int), new(int)
+		mustSend(t, r.Link, Bulk, long, time.Hour, make([]byte, 50<<20))
+		answered := func() bool {
+			for _, reply := range r.replies() {
+				if reply.Token == long {
+					return true
+				}
+			}
+			return false
+		}
+		for !answered() && len(r.downs) == 0 {
+			mustSend(t, r.Link, Bulk, short, 10*time.Millisecond)
+			r.Flush()
+			time.Sleep(time.Second)
+		}
+		if len(r.downs) > 0 {
+			t.Errorf("cut after %v: %v", time.Since(start), <-r.downs)
+		}
+		if took := time.Since(start); took < 2*silenceMax {
+			t.Errorf("it took %v only, which shows nothing", took)
+		}
+		r.close()
+	})
+}
+
 func TestCloseDeliversWhatIsInFlight(t *testing.T) {
 	mute := handlerFunc(func(*Batch) {})
 	r := newRig(t, rigOptions{connect: tcpPair(t), serve: ServeOptions{Handler: mute}})

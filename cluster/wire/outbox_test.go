@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -38,6 +39,37 @@ func TestADeadlineDoesNotOutliveItsWrite(t *testing.T) {
 	}
 	left.Close()
 	right.Close()
+}
+
+func TestAFlushDuringAWriteIsNotForgotten(t *testing.T) {
+	for _, mayBlock := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			left, right := net.Pipe()
+			var mu sync.Mutex
+			box := newOutbox(left, &mu, new(Counters))
+			var working sync.WaitGroup
+			working.Go(box.run)
+			queue := func(text string) {
+				mu.Lock()
+				defer mu.Unlock()
+				box.queued = append(box.queued, text...)
+			}
+			queue("one")
+			working.Go(func() { box.flush(true) })
+			synctest.Wait() // it waits for the peer
+			queue("two")
+			working.Go(func() { box.flush(mayBlock) })
+			synctest.Wait()
+			got := make([]byte, 6)
+			_ = right.SetReadDeadline(time.Now().Add(time.Second))
+			if _, err := io.ReadFull(right, got); err != nil || string(got) != "onetwo" {
+				t.Errorf("%q, %v", got, err)
+			}
+			_ = box.fail(io.EOF)
+			left.Close()
+			working.Wait()
+		})
+	}
 }
 
 func TestWhatTimedOutButWaitsToBeWrittenIsBounded(t *testing.T) {

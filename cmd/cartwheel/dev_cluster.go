@@ -213,7 +213,6 @@ func (d *devCluster) supervise(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			d.say("stopping %d nodes", d.running())
 			return nil
 		case e := <-d.exited:
 			e.node.process, e.node.answers = nil, false
@@ -280,6 +279,7 @@ func (d *devCluster) say(format string, args ...any) {
 // stop ends all processes, and waits for them and for the goroutines.
 func (d *devCluster) stop() error {
 	d.others.Wait()
+	d.say("stopping %d nodes", d.running())
 	d.signal(syscall.SIGTERM)
 	d.signal(syscall.SIGCONT) // one that is stopped would not hear of it
 	gone := make(chan struct{})

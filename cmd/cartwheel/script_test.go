@@ -3,11 +3,9 @@ package main
 import (
 	"errors"
 	"io"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,20 +26,12 @@ func TestCommandLine(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"waitready": waitReady,
 			"redis":     sendInline,
-			"waitring":  waitRing,
-			"killnode":  killNode,
 		},
 	})
 }
 
-// setup finds a port for the script: $addr, and those of three nodes of dev: $base, and the first of each
-// node, $node1 to $node3.
+// setup finds a port for the script: $addr.
 func setup(env *testscript.Env) error {
-	base := freeBase()
-	env.Setenv("base", strconv.Itoa(base))
-	for i := range 3 {
-		env.Setenv("node"+strconv.Itoa(i+1), "127.0.0.1:"+strconv.Itoa(base+i))
-	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -84,44 +74,6 @@ func sendInline(ts *testscript.TestScript, _ bool, args []string) {
 	if strings.HasPrefix(text, "-") || !strings.HasSuffix(text, end) {
 		ts.Fatalf("%s: the reply is %q, want one that ends with %q", args[1], text, end)
 	}
-}
-
-// freeBase finds a --base-port, below the ports that the system gives to outgoing connections.
-func freeBase() (base int) {
-	for range 100 {
-		base = 12000 + rand.IntN(20000)
-		if (&devCommand{Nodes: 3, BasePort: base}).check() == nil {
-			break
-		}
-	}
-	return base
-}
-
-// waitRing waits until a node sees so many members up, and nothing moving.
-func waitRing(ts *testscript.TestScript, _ bool, args []string) {
-	last := ""
-	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		text, err := (&asked{addr: args[0], timeout: time.Second}).ask("INFO", "ring", "members")
-		if err != nil {
-			last = err.Error()
-			continue
-		}
-		last = text
-		if view, err := parseRingView(text); err == nil && strconv.Itoa(view.up()) == args[1] && view.Moves == 0 {
-			return
-		}
-	}
-	ts.Fatalf("%s does not see %s members up within 60 s: %s", args[0], args[1], last)
-}
-
-// killNode kills the node at an address, as kill -9 does.
-func killNode(ts *testscript.TestScript, _ bool, args []string) {
-	text, err := (&asked{addr: args[0], timeout: time.Second}).ask("INFO", "server")
-	ts.Check(err)
-	_, rest, _ := strings.Cut(text, "process_id:")
-	pid, err := strconv.Atoi(rest[:strings.Index(rest, "\r")])
-	ts.Check(err)
-	ts.Check(syscall.Kill(pid, syscall.SIGKILL))
 }
 
 func TestPasswordIsTheFirstLine(t *testing.T) {
