@@ -257,8 +257,11 @@ func (c *call) start(p *part) (pending bool) {
 		return c.ask(p, stepRead)
 	}
 	direct := c.h.direct != nil && c.h.direct(c)
-	to, place := c.srv.keys.Route(key, direct || c.h.lone != nil)
+	to, place := c.srv.keys.Route(key, direct || c.h.lone != nil || c.s.forwarded)
 	switch {
+	case place == quorum.Away && c.s.forwarded:
+		p.err = errNotHere
+		return false
 	case place == quorum.Alone || place == quorum.Here && direct:
 		c.solid = place == quorum.Here
 		return c.update(p)
@@ -268,6 +271,10 @@ func (c *call) start(p *part) (pending bool) {
 		return c.forward(p, to, direct)
 	}
 }
+
+// errNotHere ends a command that was forwarded to a node which cannot run it: it
+// does not go on to a third.
+var errNotHere = errors.New("NOREPLICAS The nodes do not agree on who is up, nothing was done")
 
 // ask asks for the object of a part's key.
 func (c *call) ask(p *part, why step) (pending bool) {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"cartwheel/cluster/quorum"
 )
@@ -20,6 +21,7 @@ type execution struct {
 	session
 	x       *executor
 	respond func(reply []byte, err error)
+	signals atomic.Int32 // that the call can be advanced, and one while someone drives it
 }
 
 // Executor returns what runs the commands that other nodes forward.
@@ -30,7 +32,7 @@ func (s *Server) Executor() quorum.Executor { return &s.executor }
 func (x *executor) Execute(f *quorum.Forwarded, respond func(reply []byte, err error)) {
 	e := &execution{x: x, respond: respond}
 	s := &e.session
-	s.srv, s.shard, s.authed = x.srv, x.srv.shards[0], true
+	s.srv, s.shard, s.authed, s.forwarded = x.srv, x.srv.shards[0], true, true
 	s.addr, s.laddr = "peer", "peer"
 	s.ctx, s.cancel = x.srv.ctx, func() {}
 	s.db, s.need = f.DB, f.Need
@@ -40,14 +42,8 @@ func (x *executor) Execute(f *quorum.Forwarded, respond func(reply []byte, err e
 	c.args, c.db, c.need, c.w = f.Args, f.DB, f.Need, &c.own
 	c.own.RESP3 = f.RESP3
 	c.nowMS, c.began = x.srv.keys.NowMS(), x.srv.uptime()
-	s.tell = func() {
-		s.doneMu.Lock()
-		s.done = s.done[:0]
-		s.doneMu.Unlock()
-		if c.advance() {
-			e.end()
-		}
-	}
+	s.tell = e.signal
+	e.signals.Store(1)
 	if f.DB >= databases || len(f.Args) == 0 {
 		c.own.Error(errDBIndex)
 		e.end()
@@ -70,6 +66,30 @@ func (x *executor) Execute(f *quorum.Forwarded, respond func(reply []byte, err e
 	}
 	if e.run() {
 		e.end()
+		return
+	}
+	e.drive()
+}
+
+// signal says that the call can be advanced. Whoever drives it does so, or else
+// the caller.
+func (e *execution) signal() {
+	e.doneMu.Lock()
+	e.done = e.done[:0]
+	e.doneMu.Unlock()
+	if e.signals.Add(1) == 1 {
+		e.signals.Add(1)
+		e.drive()
+	}
+}
+
+// drive advances the call for each signal that there is.
+func (e *execution) drive() {
+	for e.signals.Add(-1) > 0 {
+		if e.call.advance() {
+			e.end()
+			return
+		}
 	}
 }
 

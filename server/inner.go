@@ -118,8 +118,8 @@ func (c *call) runBlocking() {
 // elsewhere forwards a slow command, as it is, to where its first key's owners are,
 // and reports whether it has: then the reply is there.
 func (c *call) elsewhere(key []byte) bool {
-	to, place := c.srv.keys.Route(key, false)
-	if place != quorum.Away {
+	to, place := c.srv.keys.Route(key, c.s.forwarded)
+	if place != quorum.Away || c.s.forwarded {
 		return false
 	}
 	p := &c.part

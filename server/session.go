@@ -42,13 +42,14 @@ type session struct {
 	held     int
 	heldFrom int
 
-	db       uint8
-	need     quorum.Need // as QUORUM has set it
-	cluster  bool        // connected to the cluster port
-	authed   bool
-	mute     bool  // CLIENT REPLY OFF
-	muteNext uint8 // CLIENT REPLY SKIP: of so many commands, itself included
-	closing  bool  // after what is in out
+	db        uint8
+	need      quorum.Need // as QUORUM has set it
+	cluster   bool        // connected to the cluster port
+	forwarded bool        // not a client's: another node has passed its command on
+	authed    bool
+	mute      bool  // CLIENT REPLY OFF
+	muteNext  uint8 // CLIENT REPLY SKIP: of so many commands, itself included
+	closing   bool  // after what is in out
 
 	waited time.Duration // of the call under way, in block
 

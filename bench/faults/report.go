@@ -123,14 +123,25 @@ func (r *Report) Print(w io.Writer) error {
 		return err
 	}
 	for _, v := range r.Verdicts {
-		var lines []string
-		for _, violation := range v.Violations {
-			lines = append(lines, violation.Key+": "+violation.What)
-		}
-		printSome(w, lines)
+		printSome(w, firstOfKeys(v.Violations))
 	}
 	printSome(w, r.Trouble)
 	return nil
+}
+
+// firstOfKeys tells the first violation of each key: the others mostly follow from it.
+func firstOfKeys(violations []check.Violation) (lines []string) {
+	of := map[string]int{}
+	for _, v := range violations {
+		of[v.Key]++
+	}
+	for _, v := range violations {
+		if n := of[v.Key]; n > 0 {
+			of[v.Key] = 0
+			lines = append(lines, fmt.Sprintf("%s (%d in all): %s", v.Key, n, v.What))
+		}
+	}
+	return lines
 }
 
 func printSome(w io.Writer, lines []string) {

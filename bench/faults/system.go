@@ -2,7 +2,6 @@ package faults
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -74,7 +73,7 @@ func waitSettled(ctx context.Context, s system, within time.Duration) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the nodes do not come to rest: %w", errors.Join(last, context.Cause(ctx)))
+			return fmt.Errorf("the nodes do not come to rest: %w (%w)", last, context.Cause(ctx))
 		case <-again.C:
 		}
 	}

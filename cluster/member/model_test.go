@@ -338,9 +338,9 @@ func runModel(seed uint64, steps int, broken sabotage) (m *model, err error) {
 }
 
 func TestAnEpochHasOneDocument(t *testing.T) {
-	seeds := 1000
+	seeds := 2000
 	if testing.Short() {
-		seeds = 100
+		seeds = 200
 	}
 	base, epochs := rand.Uint64(), 0
 	for i := range seeds {
@@ -366,7 +366,6 @@ func TestTheModelNoticesABrokenProtocol(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(20000) {
 				if _, err := runModel(seed, 3000, broken); err != nil && strings.Contains(err.Error(), "two documents") {
-					t.Logf("seed %d", seed)
 					return
 				}
 			}

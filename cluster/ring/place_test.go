@@ -352,6 +352,27 @@ func TestGrowingMovesNothingBetweenTheOldNodes(t *testing.T) {
 	}
 }
 
+// From the odd places that an operator, or another version, may have left few
+// nodes and partitions in. The seeds stay the same: some of these placements
+// need chains of moves, of either kind, and few others do.
+func TestPlacementIsEvenFromAnywhere(t *testing.T) {
+	for seed := range uint64(4000) {
+		random := rand.New(rand.NewPCG(seed, 3))
+		partitions, replicas, zones := 1<<random.IntN(5), 1+random.IntN(4), random.IntN(5)
+		var members []Member
+		for i := range 2 + random.IntN(6) {
+			members = append(members, testMember(i, random.IntN(zones+1), 1+random.IntN(5)))
+		}
+		rows := make([][]NodeID, partitions)
+		for p := range rows {
+			for range random.IntN(replicas + 2) {
+				rows[p] = append(rows[p], members[min(random.IntN(len(members)), random.IntN(len(members)))].ID)
+			}
+		}
+		checkPlacement(t, members, partitions, replicas, Place(members, partitions, replicas, rows))
+	}
+}
+
 func TestPlacementIsAFunctionOfItsArguments(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		next := joiners(t)

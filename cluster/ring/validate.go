@@ -122,7 +122,7 @@ func (d *Document) validateMoves(states map[NodeID]State) error {
 // validateMovesOf checks that the moves of one partition can be committed in
 // any order and leave at every step between one owner and N.
 func (d *Document) validateMovesOf(owners []NodeID, moves []Move, states map[NodeID]State) error {
-	if len(moves) > d.Replicas {
+	if len(moves) > d.Replicas { // before each is compared with all others
 		return fmt.Errorf("%d moves are more than %d", len(moves), d.Replicas)
 	}
 	added, dropped := 0, 0
