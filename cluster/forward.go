@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"slices"
+	"time"
 
 	"cartwheel/cluster/quorum"
 	"cartwheel/cluster/ring"
@@ -40,6 +41,10 @@ func (c *Coordinator) Route(key []byte, anyOwner bool) (to ring.NodeID, place qu
 	return ring.NodeID{}, quorum.Away // Forward says that there is none
 }
 
+// againTimeout is how long a node may take to run a command that may be run
+// again, elsewhere.
+const againTimeout = 300 * time.Millisecond
+
 // A forward is a command that another node runs.
 type forward struct {
 	c     *Coordinator
@@ -67,7 +72,11 @@ func (fw *forward) send(to ring.NodeID) error {
 			if len(text) >= bulkBytes || fw.repliesLong() {
 				lane = wire.Bulk
 			}
-			err := p.sendOn(lane, opForward, v.epoch, requestTimeout, fw, text)
+			timeout := requestTimeout
+			if fw.f.Again {
+				timeout = againTimeout
+			}
+			err := p.sendOn(lane, opForward, v.epoch, timeout, fw, text)
 			if err == nil {
 				return nil
 			}

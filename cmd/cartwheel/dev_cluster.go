@@ -135,25 +135,32 @@ func (d *devCluster) waitReady(ctx context.Context) error {
 // notReady names a node that cannot be used yet, and why.
 func (d *devCluster) notReady() (*devNode, error) {
 	for _, n := range d.nodes {
-		if err := n.ping(); err != nil {
+		if err := n.ready(len(d.nodes)); err != nil {
 			return n, err
 		}
 	}
-	first := d.nodes[0]
-	text, err := (&asked{addr: first.client, timeout: devPingEvery}).ask("INFO", "ring", "members")
+	return nil, nil
+}
+
+// ready says why the node does not serve yet as one of so many.
+func (n *devNode) ready(nodes int) error {
+	if err := n.ping(); err != nil {
+		return err
+	}
+	text, err := (&asked{addr: n.client, timeout: devPingEvery}).ask("INFO", "ring", "members")
 	if err != nil {
-		return first, err
+		return err
 	}
 	view, err := parseRingView(text)
 	switch {
 	case err != nil:
-		return first, err
-	case view.up() < len(d.nodes):
-		return first, fmt.Errorf("it sees %d nodes of %d", view.up(), len(d.nodes))
+		return err
+	case view.up() < nodes:
+		return fmt.Errorf("it sees %d nodes of %d", view.up(), nodes)
 	case view.Moves > 0:
-		return first, fmt.Errorf("it sees %d partitions on their way", view.Moves)
+		return fmt.Errorf("it sees %d partitions on their way", view.Moves)
 	}
-	return nil, nil
+	return nil
 }
 
 func (n *devNode) ping() error {

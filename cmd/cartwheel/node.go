@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -24,6 +25,9 @@ func (s *serveCommand) nodeOptions(log zerolog.Logger) (o cluster.Options, err e
 		Join:       s.Join,
 		Replicas:   s.Replicas,
 		Gossip:     true,
+	}
+	if offset := s.DebugClockOffset; offset != 0 {
+		o.Store.Now = func() time.Time { return time.Now().Add(offset) }
 	}
 	if !o.SyncOne {
 		if err := o.Store.Sync.UnmarshalText([]byte(s.Sync)); err != nil {

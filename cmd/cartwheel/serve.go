@@ -23,33 +23,34 @@ import (
 )
 
 type serveCommand struct {
-	Listen            string   `help:"Address that clients connect to. Default ${default}." default:"127.0.0.1:6379" placeholder:"HOST:PORT"`
-	Data              string   `help:"Data directory; it is made if it is not there. Default ${default}." default:"./cartwheel-data" placeholder:"DIR" type:"path"`
-	Sync              string   `help:"When a write is acknowledged: always (it is on the disk), everysec (the operating system has it, and the disk within a second), one (as everysec, but on the disk of one of the replicas), no (the operating system has it). Default ${default}." default:"everysec" placeholder:"MODE"`
-	Memory            byteSize `help:"Memory for caches and memtables, at least 16MB. The process takes up to 300MB more. Default ${default}." default:"256MB" placeholder:"SIZE"`
-	PasswordFile      string   `help:"File whose first line is the password that clients must give." placeholder:"FILE" type:"path"`
-	TLSCert           string   `help:"Certificate (PEM); makes clients speak TLS." placeholder:"FILE" type:"path"`
-	TLSKey            string   `help:"Key of the certificate (PEM)." placeholder:"FILE" type:"path"`
-	TLSCA             string   `help:"Certificates (PEM) of which clients must show a descendant." placeholder:"FILE" type:"path" name:"tls-ca"`
-	MaxClients        int      `help:"How many clients may be connected. Default ${default}." default:"10000" placeholder:"N"`
-	Protected         bool     `help:"Without a password, serve only clients on this machine. On by default." default:"true" negatable:"" name:"protected-mode"`
-	PeerListen        string   `help:"Address that the other nodes of a cluster connect to. Without it the node stays alone." placeholder:"HOST:PORT"`
-	PeerAnnounce      string   `help:"Address by which other nodes reach --peer-listen, where that is another." placeholder:"HOST:PORT"`
-	Join              []string `help:"Peer addresses of nodes of the cluster that a new node joins; without it, it creates one." placeholder:"HOST:PORT"`
-	Zone              string   `help:"What fails together with this node, such as a rack: replicas are spread over zones." placeholder:"NAME"`
-	Weight            int      `help:"Share of the data, beside that of other nodes. Default ${default}." default:"1" placeholder:"N"`
-	Replicas          int      `help:"How many nodes hold each key; of a new cluster. Default ${default}." default:"3" placeholder:"N"`
-	Partitions        int      `help:"How many partitions the keys are divided into, a power of two; of a new data directory. Default 1024." placeholder:"N"`
-	ClusterSecretFile string   `help:"File whose first line is the secret that nodes must share." placeholder:"FILE" type:"path"`
-	PeerTLSCert       string   `help:"Certificate (PEM) that this node shows to others; makes nodes speak TLS." placeholder:"FILE" type:"path"`
-	PeerTLSKey        string   `help:"Key of that certificate (PEM)." placeholder:"FILE" type:"path"`
-	PeerTLSCA         string   `help:"Certificates (PEM) of which those of all nodes must descend." placeholder:"FILE" type:"path" name:"peer-tls-ca"`
-	ClusterListen     string   `help:"Address of a second client port, which behaves as a Redis Cluster." placeholder:"HOST:PORT"`
-	ClusterAnnounce   string   `help:"Address by which clients reach --cluster-listen, where that is another." placeholder:"HOST:PORT"`
-	ClientAnnounce    string   `help:"Address by which clients reach --listen, where that is another." placeholder:"HOST:PORT"`
-	Config            string   `help:"TOML file with any of these settings, by their names." placeholder:"FILE" type:"path"`
-	LogLevel          string   `help:"Least level that is logged: debug, info, warn, error. Default ${default}." default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL"`
-	LogFormat         string   `help:"console for people, json for machines. Default ${default}." default:"console" enum:"console,json" placeholder:"FORMAT"`
+	Listen            string        `help:"Address that clients connect to. Default ${default}." default:"127.0.0.1:6379" placeholder:"HOST:PORT"`
+	Data              string        `help:"Data directory; it is made if it is not there. Default ${default}." default:"./cartwheel-data" placeholder:"DIR" type:"path"`
+	Sync              string        `help:"When a write is acknowledged: always (it is on the disk), everysec (the operating system has it, and the disk within a second), one (as everysec, but on the disk of one of the replicas), no (the operating system has it). Default ${default}." default:"everysec" placeholder:"MODE"`
+	Memory            byteSize      `help:"Memory for caches and memtables, at least 16MB. The process takes up to 300MB more. Default ${default}." default:"256MB" placeholder:"SIZE"`
+	PasswordFile      string        `help:"File whose first line is the password that clients must give." placeholder:"FILE" type:"path"`
+	TLSCert           string        `help:"Certificate (PEM); makes clients speak TLS." placeholder:"FILE" type:"path"`
+	TLSKey            string        `help:"Key of the certificate (PEM)." placeholder:"FILE" type:"path"`
+	TLSCA             string        `help:"Certificates (PEM) of which clients must show a descendant." placeholder:"FILE" type:"path" name:"tls-ca"`
+	MaxClients        int           `help:"How many clients may be connected. Default ${default}." default:"10000" placeholder:"N"`
+	Protected         bool          `help:"Without a password, serve only clients on this machine. On by default." default:"true" negatable:"" name:"protected-mode"`
+	PeerListen        string        `help:"Address that the other nodes of a cluster connect to. Without it the node stays alone." placeholder:"HOST:PORT"`
+	PeerAnnounce      string        `help:"Address by which other nodes reach --peer-listen, where that is another." placeholder:"HOST:PORT"`
+	Join              []string      `help:"Peer addresses of nodes of the cluster that a new node joins; without it, it creates one." placeholder:"HOST:PORT"`
+	Zone              string        `help:"What fails together with this node, such as a rack: replicas are spread over zones." placeholder:"NAME"`
+	Weight            int           `help:"Share of the data, beside that of other nodes. Default ${default}." default:"1" placeholder:"N"`
+	Replicas          int           `help:"How many nodes hold each key; of a new cluster. Default ${default}." default:"3" placeholder:"N"`
+	Partitions        int           `help:"How many partitions the keys are divided into, a power of two; of a new data directory. Default 1024." placeholder:"N"`
+	ClusterSecretFile string        `help:"File whose first line is the secret that nodes must share." placeholder:"FILE" type:"path"`
+	PeerTLSCert       string        `help:"Certificate (PEM) that this node shows to others; makes nodes speak TLS." placeholder:"FILE" type:"path"`
+	PeerTLSKey        string        `help:"Key of that certificate (PEM)." placeholder:"FILE" type:"path"`
+	PeerTLSCA         string        `help:"Certificates (PEM) of which those of all nodes must descend." placeholder:"FILE" type:"path" name:"peer-tls-ca"`
+	ClusterListen     string        `help:"Address of a second client port, which behaves as a Redis Cluster." placeholder:"HOST:PORT"`
+	ClusterAnnounce   string        `help:"Address by which clients reach --cluster-listen, where that is another." placeholder:"HOST:PORT"`
+	ClientAnnounce    string        `help:"Address by which clients reach --listen, where that is another." placeholder:"HOST:PORT"`
+	DebugClockOffset  time.Duration `help:"How far this node's clock is wrong, for tests." hidden:""`
+	Config            string        `help:"TOML file with any of these settings, by their names." placeholder:"FILE" type:"path"`
+	LogLevel          string        `help:"Least level that is logged: debug, info, warn, error. Default ${default}." default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL"`
+	LogFormat         string        `help:"console for people, json for machines. Default ${default}." default:"console" enum:"console,json" placeholder:"FORMAT"`
 }
 
 // stopTimeout is how long commands that run may take to end.
