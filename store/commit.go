@@ -12,7 +12,9 @@ import (
 // of one moment: a commit waits inside Pebble while too much is unflushed, and
 // if Pebble then gives up flushing, for ever. Whoever waits for the committer is
 // told by gaveUp and goes on; the committer, and what it holds within Pebble,
-// stay as they are until the process ends.
+// stay as they are until the process ends. While so little is unflushed that a
+// commit cannot have to wait, it is made at once: two switches between goroutines
+// cost more than it.
 type committer struct {
 	work   chan *rowBatch // one at a time, under commitMu
 	done   chan error
@@ -39,8 +41,11 @@ func (s *Store) runCommitter() {
 
 // applyUnlessGaveUp is apply by the committer, for one who holds commitMu.
 func (s *Store) applyUnlessGaveUp(rows *rowBatch) error {
-	if rows.empty() {
+	switch {
+	case rows.empty():
 		return nil
+	case s.unflushed.Load() < unflushedFew && !s.crowded.Load() && !s.broken.Load():
+		return s.apply(rows)
 	}
 	select {
 	case s.committer.work <- rows:
@@ -54,6 +59,10 @@ func (s *Store) applyUnlessGaveUp(rows *rowBatch) error {
 		return errGaveUp
 	}
 }
+
+// unflushedFew is how many memtables may wait to be flushed while a commit is made
+// at once. It fills one more at most, and waits for room from the fifth on.
+const unflushedFew = memtablesMax - 2
 
 var errGaveUp = errors.New("pebble gave up")
 

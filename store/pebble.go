@@ -37,9 +37,9 @@ func (s *Store) openPebble() error {
 		Cache:              blocks,
 		// One memtable fills while others are flushed; a fifth makes writers wait.
 		MemTableSize:                uint64(memtable),
-		MemTableStopWritesThreshold: 5,
+		MemTableStopWritesThreshold: memtablesMax,
 		L0CompactionThreshold:       8,
-		L0StopWritesThreshold:       24,
+		L0StopWritesThreshold:       sublevelsMax,
 		LBaseMaxBytes:               max(64<<20, memory/2),
 		MaxOpenFiles:                1000,
 		BytesPerSync:                1 << 20,
@@ -72,7 +72,24 @@ func (s *Store) pebbleEvents() *pebble.EventListener {
 			s.log.Warn().Str("reason", info.Reason).Msg("pebble: writes wait")
 		},
 		WriteStallEnd: func() { s.stalledSince.Store(0) },
+		WALCreated:    func(pebble.WALCreateInfo) { s.unflushed.Add(1) }, // for a new memtable
+		FlushEnd: func(info pebble.FlushInfo) {
+			if info.Err == nil && s.unflushed.Add(-int32(info.Input)) < 0 {
+				s.unflushed.Store(0)
+			}
+		},
 	}
+}
+
+// Where Pebble makes writers wait: for a memtable, and for level 0 to be compacted.
+const (
+	memtablesMax = 5
+	sublevelsMax = 24
+)
+
+// lookAtLevels notes whether writers may soon have to wait for level 0.
+func (s *Store) lookAtLevels() {
+	s.crowded.Store(int(s.db.Metrics().Levels[0].Sublevels) > sublevelsMax/2)
 }
 
 // backgroundRetry is the pause before Pebble tries background work again.

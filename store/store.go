@@ -55,6 +55,8 @@ type Store struct {
 	commitMu  sync.Mutex    // held by the one who commits
 	committed atomic.Uint64 // the last sequence whose commit is done
 	committer committer
+	unflushed atomic.Int32 // about how many memtables wait to be flushed, the one that fills included
+	crowded   atomic.Bool  // level 0 has many tables
 
 	failure atomic.Pointer[error] // why writes are stopped; nil: they are not
 	broken  atomic.Bool           // Pebble itself gave up: it may hold locks for ever
@@ -150,7 +152,10 @@ func (s *Store) openState(wasClean bool) error {
 	}
 	s.every(time.Second, s.wal.syncDirty, s.opts.Sync == SyncEverysec)
 	s.every(time.Duration(s.lease.spanMS)*time.Millisecond/4+1, func() { s.lease.keepAhead(s.NowMS()) }, true)
-	s.every(diskInterval, func() { s.disk.update(s) }, true)
+	s.every(diskInterval, func() {
+		s.disk.update(s)
+		s.lookAtLevels()
+	}, true)
 	s.every(s.opts.dropDelay, s.compactDropped, true)
 	s.every(s.opts.SweepInterval, s.runSweep, s.opts.SweepInterval > 0)
 	return nil

@@ -378,10 +378,11 @@ func TestTooManyDeferredRequestsAreRefusedAtOnce(t *testing.T) {
 
 func TestAResponderOutlivesItsConnectionAndKnowsItsDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var responder *Responder
-		handler := handlerFunc(func(b *Batch) { responder = b.Defer(0) })
+		deferred := make(chan *Responder, 1)
+		handler := handlerFunc(func(b *Batch) { deferred <- b.Defer(0) })
 		in := newInsider(t, t.Context(), ServeOptions{Handler: handler}, 1<<20, pipe)
 		in.write(t, request(1, 1000))
+		responder := <-deferred
 		time.Sleep(999 * time.Millisecond)
 		if responder.Late() {
 			t.Error("late before its deadline")
