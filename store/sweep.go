@@ -20,7 +20,8 @@ import (
 //  2. A row whose time has come is looked at under its object's lock. The
 //     object is gone or no longer expires: the row is deleted. It expires
 //     later, may not be purged yet or cannot be read: the row is moved.
-//     Otherwise object and row are deleted.
+//     Otherwise object and row are deleted. Of one that may not be purged yet
+//     what has expired is buried, and so counted no more, once it has for all.
 //  3. Rows already swept leave Pebble tombstones at the head of the range, so
 //     the next sweep starts a minute before where the last one ended, and from
 //     the beginning only after a start.
@@ -125,6 +126,8 @@ func (s *Store) sweepRow(row []byte, nowMS int64) (purged bool, err error) {
 	_, _, unread := s.load(k.DB, k.User, hash, &o)
 	before := footprintOf(k, &o)
 	purgeable := before.dueMS != 0 && s.purgeable(k, &o, nowMS)
+	margin := 2 * s.opts.MaxClockDrift.Milliseconds() // no clock may find it alive
+	buried := before.dueMS != 0 && !purgeable && o.Bury(nowMS-margin)
 	s.open.mu.Lock()
 	defer s.open.mu.Unlock()
 	if unread != nil || before.dueMS != 0 && !purgeable {
@@ -132,13 +135,15 @@ func (s *Store) sweepRow(row []byte, nowMS int64) (purged bool, err error) {
 		switch {
 		case unread != nil:
 			later = nowMS + sweepRetryMS
+		case later <= nowMS && !buried && !o.Buried():
+			later += margin + 1 // to be buried then
 		case later <= nowMS:
 			later = nowMS + retryMS(nowMS-later)
 		}
 		s.open.rows.set(k.appendExpiry(s.open.rows.key(), later), nil)
 	}
 	s.open.rows.remove(append(s.open.rows.key(), row...))
-	if purgeable {
+	if purgeable || buried {
 		s.storeLocked(k, hash, nowMS, &o, before)
 	}
 	return purgeable, nil

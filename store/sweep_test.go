@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -228,5 +229,31 @@ func TestAnObjectThatCannotBeReadIsSweptWhenItCan(t *testing.T) {
 	if n := sweep(t, s); n != 1 {
 		t.Errorf("%d were swept, want 1", n)
 	}
+	wantNothing(t, s)
+}
+
+func TestWhatMayNotBePurgedYetIsBuriedAndCountedNoMore(t *testing.T) {
+	s, clock, watermark := openSweeping(t)
+	*watermark = 0
+	setUntil(t, s, "k", noon+1000)
+	clock.ms.Add(1100)
+	if n := sweep(t, s); n != 0 {
+		t.Fatalf("%d objects are purged above the watermark", n)
+	}
+	if n := s.Counts(0); n.Keys != 1 {
+		t.Errorf("counted at once are %+v: another node's clock may be behind", n)
+	}
+	clock.ms.Add(2000)
+	sweep(t, s)
+	if n := s.Counts(0); n.Keys != 0 || n.Expires != 0 {
+		t.Errorf("counted then are %+v", n)
+	}
+	var o version.Object
+	if _, err := s.Get(0, []byte("k"), &o); err != nil || len(o.Siblings) != 1 || !o.Siblings[0].Tombstone || o.Siblings[0].Payload != nil {
+		t.Errorf("left is %+v, %v", o, err)
+	}
+	*watermark = ^version.HLC(0)
+	clock.ms.Add(2 * time.Hour.Milliseconds())
+	sweep(t, s)
 	wantNothing(t, s)
 }

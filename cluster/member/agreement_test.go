@@ -431,6 +431,34 @@ func TestOnlyMembersVote(t *testing.T) {
 	}
 }
 
+func TestTheValueOfTheHighestBallotIsDriven(t *testing.T) {
+	members := []ring.Member{memberOf(nodeID(1)), memberOf(nodeID(2)), memberOf(nodeID(3))}
+	s, _, err := state{}.withDocument(documentOf(1, "first", members...).Append(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	low, high := documentOf(2, "low", members...).Append(nil), documentOf(2, "high", members...).Append(nil)
+	for _, order := range [][2]int{{2, 3}, {3, 2}} {
+		_, r := newRound(s, nodeID(1), ballot{counter: 9})
+		for _, voter := range order {
+			reply := message{kind: promise, epoch: 2, ballot: r.ballot, accepted: ballot{counter: uint64(voter)}, value: low}
+			if voter == 3 {
+				reply.value = high
+			}
+			r.take(nodeID(voter), reply)
+			r.take(nodeID(voter), reply) // a copy counts once
+		}
+		r.take(nodeID(1), message{kind: vote, epoch: 2, ballot: r.ballot}) // nobody was asked for one
+		if !r.settled() || r.answers != 2 {
+			t.Fatalf("%d promises counted", r.answers)
+		}
+		r.propose([]byte("its own"))
+		if !slices.Equal(r.value, high) || r.settled() {
+			t.Errorf("with promises of %v, %q is proposed", order, r.value)
+		}
+	}
+}
+
 func TestADocumentOfAnotherHistoryGetsNoVote(t *testing.T) {
 	one := documentOf(1, "one", memberOf(nodeID(1)), memberOf(nodeID(2)))
 	other := documentOf(1, "other", memberOf(nodeID(1)), memberOf(nodeID(2)))

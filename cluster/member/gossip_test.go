@@ -317,6 +317,27 @@ func TestANodeComesBackAtAnotherAddress(t *testing.T) {
 	})
 }
 
+func TestMemberlistIsSetUpAsItMustBe(t *testing.T) {
+	g := &Gossip{opts: GossipOptions{Self: nodeID(1), Cluster: ring.ClusterID{7}, Secret: []byte("ours"), Pace: time.Second}}
+	c, err := g.config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.DeadNodeReclaimTime <= 0 || c.DeadNodeReclaimTime >= c.GossipToTheDeadTime {
+		t.Errorf("a dead node's new address is taken after %v", c.DeadNodeReclaimTime)
+	}
+	if c.EnableCompression {
+		t.Error("gossip is compressed")
+	}
+	if c.Label != g.opts.Cluster.String() || len(c.SecretKey) != 32 {
+		t.Errorf("label %q, a key of %d bytes", c.Label, len(c.SecretKey))
+	}
+	g.opts.Cluster = ring.ClusterID{8}
+	if other, err := g.config(); err != nil || bytes.Equal(c.SecretKey, other.SecretKey) {
+		t.Errorf("two clusters of one secret share a key (%v)", err)
+	}
+}
+
 func TestAPartitionHeals(t *testing.T) {
 	w := newWires()
 	var n []*gossiper

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,7 +103,8 @@ func TestDeferredRepliesThatThePeerDoesNotTakeAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		payload := make([]byte, 10_000)
 		var responding sync.WaitGroup
-		queuedMax, handled := 0, 0
+		queuedMax := 0
+		var handled atomic.Int64
 		handler := handlerFunc(func(b *Batch) {
 			for i := range b.Requests() {
 				responder := b.Defer(i)
@@ -112,13 +114,13 @@ func TestDeferredRepliesThatThePeerDoesNotTakeAreBounded(t *testing.T) {
 			b.conn.mu.Lock()
 			defer b.conn.mu.Unlock()
 			queuedMax = max(queuedMax, len(b.conn.box.queued))
-			handled++
+			handled.Add(1)
 		})
 		limits := [LaneCount]Limits{Small: {FrameBytesMax: frameBytesLeast, BytesMax: 100_000}}
 		in := newInsider(t, t.Context(), ServeOptions{Handler: handler, Limits: limits}, 1<<20, pipe)
 		start := time.Now()
 		var err error
-		for err == nil && handled < 1000 {
+		for err == nil && handled.Load() < 1000 {
 			r := request(1, 100_000)
 			buf := appendFrame(nil, &r, nil)
 			_, err = in.Write(appendFrame(buf, &r, nil))

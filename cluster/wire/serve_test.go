@@ -192,6 +192,7 @@ func TestANodeThatWasStoppedDropsWhatNobodyWaitsForAnyMore(t *testing.T) {
 		r.Flush()
 		r.await(t, 1)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		held.hold(true)
 		before := len(handled)
 		_ = r.Send(lane, 99, 0, 0, time.Second, nil)
@@ -199,12 +200,14 @@ func TestANodeThatWasStoppedDropsWhatNobodyWaitsForAnyMore(t *testing.T) {
 		time.Sleep(4 * time.Second)
 		held.hold(false)
 		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
 		if len(handled) != before {
 			t.Errorf("handled after 4s: %v", handled[before:])
 		}
 		_ = r.Send(lane, 100, 0, 0, time.Second, nil)
 		r.Flush()
 		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
 		if len(handled) != before+1 || handled[before] != 100 {
 			t.Errorf("handled then: %v", handled[before:])
 		}

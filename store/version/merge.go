@@ -6,7 +6,7 @@ package version
 //
 // It is commutative, associative and idempotent. The result's slices are its own; the payloads are
 // those of a and b. It relies on a dot being the identity of one write: two siblings with the same
-// dot are the same in every field.
+// dot are the same in every field, but that one may be buried.
 func Merge(a, b *Object) Object {
 	merged := Object{
 		Type:     max(a.Type, b.Type),
@@ -19,7 +19,11 @@ func Merge(a, b *Object) Object {
 	for i < len(a.Siblings) && j < len(b.Siblings) {
 		switch c := a.Siblings[i].compare(&b.Siblings[j]); {
 		case c == 0:
-			merged.Siblings = append(merged.Siblings, a.Siblings[i])
+			same := a.Siblings[i]
+			if b.Siblings[j].Tombstone { // perhaps buried
+				same = b.Siblings[j]
+			}
+			merged.Siblings = append(merged.Siblings, same)
 			i++
 			j++
 		case c > 0:

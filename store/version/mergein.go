@@ -34,18 +34,23 @@ func (o *Object) unseen(other *Object) int {
 }
 
 // dropOverwritten removes o's siblings that other has seen and no longer has.
-// Both lists have one order, so that one walk down both finds them.
-func (o *Object) dropOverwritten(other *Object) (dropped bool) {
-	at := 0
+// It buries those that are buried there. Both lists have one order, so that one
+// walk down both finds them.
+func (o *Object) dropOverwritten(other *Object) (changed bool) {
+	at, buried := 0, false
 	before := len(o.Siblings)
 	o.dropSiblings(func(s *Sibling) bool {
 		for at < len(other.Siblings) && other.Siblings[at].compare(s) > 0 {
 			at++
 		}
 		kept := at < len(other.Siblings) && other.Siblings[at].compare(s) == 0
+		if kept && other.Siblings[at].Tombstone && !s.Tombstone {
+			s.bury()
+			buried = true
+		}
 		return !kept && other.Clock.Covers(s.Dot)
 	})
-	return len(o.Siblings) < before
+	return buried || len(o.Siblings) < before
 }
 
 // insertUnseen adds other's siblings that o has not seen, n of them, from the

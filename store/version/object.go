@@ -95,6 +95,30 @@ func (o *Object) DeadAt(nowMS int64) bool {
 	return true
 }
 
+// Bury makes tombstones, in place, of the siblings that expired at or before a
+// time, and reports whether there were any. The dots stay: it forgets payloads
+// that nobody will see again, and changes nothing for anyone who has them still.
+// Where a merge finds a dot both buried and not, it is buried.
+func (o *Object) Bury(expiredMS int64) (changed bool) {
+	for i := range o.Siblings {
+		if s := &o.Siblings[i]; !s.Tombstone && s.DeadAt(expiredMS) {
+			s.bury()
+			changed = true
+		}
+	}
+	return changed
+}
+
+// Buried says whether all siblings are tombstones.
+func (o *Object) Buried() bool {
+	for i := range o.Siblings {
+		if !o.Siblings[i].Tombstone {
+			return false
+		}
+	}
+	return true
+}
+
 // Flush drops, in place, the siblings written at or before mark. The clock stays, so that a replica
 // which has not flushed yet cannot bring them back.
 func (o *Object) Flush(mark HLC) {

@@ -35,3 +35,6 @@ func (s *Sibling) equal(other *Sibling) bool {
 		s.Tombstone == other.Tombstone &&
 		bytes.Equal(s.Payload, other.Payload)
 }
+
+// bury makes a tombstone of an expired sibling.
+func (s *Sibling) bury() { s.Tombstone, s.ExpireAtMS, s.Payload = true, 0, nil }
