@@ -218,6 +218,12 @@ func (c *Coordinator) randomPartition(v *view, db uint8) (p ring.Partition, some
 	return 0, false
 }
 
+// Preference returns the preference list of a key's partition.
+func (c *Coordinator) Preference(key []byte) []ring.NodeID {
+	v := c.view.Load()
+	return v.ring.Preference(v.partition(key))
+}
+
 // Explain returns where a key lives, and calls visit with what each of its
 // owners holds.
 func (c *Coordinator) Explain(db uint8, key []byte, visit func(node ring.NodeID, alive bool, o *version.Object, err error)) (seq, epoch uint64, p ring.Partition) {

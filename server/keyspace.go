@@ -38,6 +38,7 @@ type Keyspace interface {
 	Size(db uint8) (keys, expires, meanTTLMS int64, ready <-chan struct{})
 	SizeOwned(db uint8) (keys int64, ready <-chan struct{})
 	RandomKey(db uint8) ([]byte, error)
+	Preference(key []byte) []ring.NodeID
 	Explain(db uint8, key []byte, visit func(node ring.NodeID, alive bool, o *version.Object, err error)) (seq, epoch uint64, p ring.Partition)
 
 	// Figures returns names and values for INFO, for a person to read.

@@ -228,12 +228,13 @@ func vexplain(c *call) {
 		replicas = append(replicas, replica{node, alive, *o, err})
 	})
 	c.depend(seq)
-	c.w.Map(5)
+	c.w.Map(6)
 	c.field("slot", int64(ring.SlotOf(key)))
 	c.w.BulkString("token")
 	c.w.BulkString(fmt.Sprintf("%016x", uint64(ring.TokenOf(key))))
 	c.field("partition", int64(partition))
 	c.field("epoch", int64(epoch))
+	c.preference(key)
 	c.w.BulkString("replicas")
 	c.w.Array(len(replicas))
 	for i := range replicas {
@@ -262,6 +263,24 @@ func vexplain(c *call) {
 		for j := range r.o.Siblings {
 			c.explainSibling(&r.o.Siblings[j])
 		}
+	}
+}
+
+// preference replies with the preference list of a key: owners, then fallbacks.
+func (c *call) preference(key []byte) {
+	up := make(map[ring.NodeID]bool)
+	for _, n := range c.srv.keys.Topology().Nodes {
+		up[n.ID] = n.Up
+	}
+	list := c.srv.keys.Preference(key)
+	c.w.BulkString("preference")
+	c.w.Array(len(list))
+	for _, id := range list {
+		state := "up"
+		if !up[id] {
+			state = "down"
+		}
+		c.w.BulkString(id.String() + " " + state)
 	}
 }
 
