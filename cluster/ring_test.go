@@ -214,19 +214,6 @@ func TestWhatOneNodeAcknowledgesAllNodesRead(t *testing.T) {
 	}
 }
 
-// at returns a node that owns the key, and one that does not, if there is one.
-func (w *world) owner(key string) *Coordinator {
-	for _, c := range w.nodes {
-		if c != nil {
-			if v := c.view.Load(); v.places[v.partition([]byte(key))].holds() {
-				return c
-			}
-		}
-	}
-	w.t.Fatalf("no owner of %q is up", key)
-	return nil
-}
-
 func TestADeadNodeIsNotNoticedAndHasEverythingWhenItIsBack(t *testing.T) {
 	w := newWorld(t, 3, 3)
 	mustSet(t, w.nodes[0], 0, "before", "v")

@@ -52,10 +52,14 @@ func (c *call) database(arg []byte) (db uint8, ok bool) {
 	case !ok:
 	case n < math.MinInt32 || n > math.MaxInt32:
 		c.w.Error("ERR value is out of range, value must between -2147483648 and 2147483647")
+	case n != 0 && c.s.atClusterPort():
+		if c.cmd.Name == "copy" {
+			c.w.Error("ERR Copying to another database is not allowed in cluster mode")
+		} else {
+			c.w.Error("ERR " + strings.ToUpper(c.cmd.Name) + " is not allowed in cluster mode")
+		}
 	case n < 0 || n >= databases:
 		c.w.Error(errDBIndex)
-	case n > 0 && c.s.atClusterPort():
-		c.w.Error("ERR " + strings.ToUpper(c.cmd.Name) + " is not allowed in cluster mode")
 	default:
 		return uint8(n), true
 	}

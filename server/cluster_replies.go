@@ -76,14 +76,25 @@ func (a *advertised) writeShardNode(w *resp.Writer, n int, role string) {
 		health = "failed"
 	}
 	w.Map(7)
-	for _, pair := range [][2]string{{"id", node.id}, {"endpoint", node.host}, {"ip", node.host}, {"role", role}, {"health", health}} {
-		w.BulkString(pair[0])
-		w.BulkString(pair[1])
+	for _, field := range []struct {
+		name, text string
+		number     int
+	}{
+		{"id", node.id, 0},
+		{port, "", node.port},
+		{"ip", node.host, 0},
+		{"endpoint", node.host, 0},
+		{"role", role, 0},
+		{"replication-offset", "", 0},
+		{"health", health, 0},
+	} {
+		w.BulkString(field.name)
+		if field.text == "" {
+			w.Int(int64(field.number))
+		} else {
+			w.BulkString(field.text)
+		}
 	}
-	w.BulkString(port)
-	w.Int(int64(node.port))
-	w.BulkString("replication-offset")
-	w.Int(0)
 }
 
 func writeNodes(a *advertised, w *resp.Writer) {

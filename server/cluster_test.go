@@ -192,8 +192,8 @@ func TestClusterShardsShowsMastersAndReplicas(t *testing.T) {
 	c := servers[0].dialCluster()
 	c.do("HELLO", "3")
 	node := func(i int, role, health string) string {
-		return fmt.Sprintf("%%7 $2 id $40 id%d $8 endpoint $9 127.0.0.1 $2 ip $9 127.0.0.1 $4 role $%d %s $6 health $%d %s "+
-			"$4 port :port%d $18 replication-offset :0 ", i, len(role), role, len(health), health, i)
+		return fmt.Sprintf("%%7 $2 id $40 id%d $4 port :port%d $2 ip $9 127.0.0.1 $8 endpoint $9 127.0.0.1 $4 role $%d %s "+
+			"$18 replication-offset :0 $6 health $%d %s ", i, i, len(role), role, len(health), health)
 	}
 	want := "*1 %2 $5 slots *2 :0 :16383 $5 nodes *2 " + node(0, "master", "online") + node(1, "replica", "failed")
 	if got := plain(servers, c.do("CLUSTER", "SHARDS")); got != want {
@@ -227,13 +227,13 @@ $40
 > SELECT 1
 -ERR SELECT is not allowed in cluster mode
 > SELECT 16
--ERR DB index is out of range
+-ERR SELECT is not allowed in cluster mode
 > SET a 1
 +OK
 > MOVE a 1
 -ERR MOVE is not allowed in cluster mode
 > COPY a b DB 2
--ERR COPY is not allowed in cluster mode
+-ERR Copying to another database is not allowed in cluster mode
 > MSET a 1 b 2 c 3
 +OK
 > MGET a b c

@@ -44,7 +44,6 @@ type session struct {
 
 	db        uint8
 	need      quorum.Need // as QUORUM has set it
-	cluster   bool        // connected to the cluster port
 	forwarded bool        // not a client's: another node has passed its command on
 	authed    bool
 	mute      bool  // CLIENT REPLY OFF

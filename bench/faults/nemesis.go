@@ -47,6 +47,7 @@ type nemesis struct {
 	began   time.Time // of the history
 	out     io.Writer
 
+	left []string // of the kinds, before the next turn
 	done []check.Fault
 	// trouble is with nodes that died by themselves, or would not start.
 	trouble []string
@@ -65,7 +66,7 @@ func (n *nemesis) run(ctx context.Context) error {
 		if err := n.revive(context.WithoutCancel(ctx)); err != nil {
 			return err
 		}
-		f := check.Fault{Kind: n.kinds[n.random.IntN(len(n.kinds))], Begin: time.Since(n.began)}
+		f := check.Fault{Kind: n.next(), Begin: time.Since(n.began)}
 		f.Nodes = n.victims(f.Kind)
 		fmt.Fprintf(n.out, "%6.1fs %s of nodes %v\n", f.Begin.Seconds(), f.Kind, f.Nodes)
 		if err := n.begin(ctx, f); err != nil {
@@ -79,6 +80,17 @@ func (n *nemesis) run(ctx context.Context) error {
 		f.End = time.Since(n.began)
 		n.done = append(n.done, f)
 	}
+}
+
+// next is the kind of the next fault: all have their turn, in a random order, before one comes again.
+func (n *nemesis) next() string {
+	if len(n.left) == 0 {
+		n.left = slices.Clone(n.kinds)
+		n.random.Shuffle(len(n.left), func(i, j int) { n.left[i], n.left[j] = n.left[j], n.left[i] })
+	}
+	kind := n.left[0]
+	n.left = n.left[1:]
+	return kind
 }
 
 // victims are the nodes of a fault; of cuts those on the one side.

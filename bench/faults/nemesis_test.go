@@ -111,6 +111,13 @@ func TestTheSeedRepeatsTheFaults(t *testing.T) {
 			t.Fatalf("only %d faults", len(n.done))
 		}
 		var done []string
+		turn := map[string]bool{}
+		for _, f := range n.done[:3] {
+			turn[f.Kind] = true
+		}
+		if len(turn) != 3 {
+			t.Errorf("not all kinds had their turn: %v", n.done[:3])
+		}
 		for _, f := range n.done[:10] {
 			if f.End <= f.Begin {
 				t.Errorf("%+v", f)

@@ -69,7 +69,7 @@ func (o Options) timing() timing {
 	if o.Short {
 		return timing{
 			before: 1500 * time.Millisecond, during: 3 * time.Second, healthy: 1500 * time.Millisecond,
-			pace: pace{time.Second, 2500 * time.Millisecond, 300 * time.Millisecond, time.Second},
+			pace: pace{time.Second, 3 * time.Second, 200 * time.Millisecond, 700 * time.Millisecond},
 		}
 	}
 	return timing{

@@ -19,6 +19,9 @@ var (
 	ErrDiverged = errors.New("another ring document of the same epoch")
 )
 
+// nothingNewer is the reply to a fetch of a document that is not there.
+const nothingNewer = "nothing newer is known here"
+
 // A state is all that a node must remember of the agreement. States are values:
 // each step returns the next one, which its caller makes durable before anybody
 // hears of it.
@@ -91,6 +94,9 @@ func (s state) answer(self, from ring.NodeID, m message) (next state, reply mess
 		if err != nil {
 			return refuse(err.Error())
 		}
+		if _, listed := next.document.Member(self); s.document == nil && !listed {
+			return refuse("not a member")
+		}
 		s = next
 	}
 	switch {
@@ -104,7 +110,7 @@ func (s state) answer(self, from ring.NodeID, m message) (next state, reply mess
 		reply.kind, reply.value = newer, s.form
 		return s, reply
 	case m.kind == fetch:
-		return refuse("nothing newer is known here")
+		return refuse(nothingNewer)
 	case m.kind != prepare && m.kind != accept:
 		return refuse("not a request")
 	case m.epoch > s.document.Epoch+1:

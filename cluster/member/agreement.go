@@ -141,7 +141,8 @@ func (a *Agreement) Create(first *ring.Document) error {
 
 // Install takes the form of a document that a peer says is committed, if it is
 // newer than the one here and of the same cluster. A node that has none takes
-// any: its caller answers for having asked a node of the right cluster.
+// any: its caller answers for having asked a node of the right cluster. (Of what
+// others send by themselves, it takes only a document that lists it.)
 func (a *Agreement) Install(form []byte) (installed bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -168,10 +169,13 @@ func (a *Agreement) Fetch(ctx context.Context, from ring.NodeID) (installed bool
 	if err != nil {
 		return false, fmt.Errorf("fetching the ring document of %s: %w", from, err)
 	}
-	if reply.kind != newer {
+	switch {
+	case reply.kind == newer:
+		return a.Install(reply.value)
+	case string(reply.value) == nothingNewer:
 		return false, nil
 	}
-	return a.Install(reply.value)
+	return false, fmt.Errorf("fetching the ring document of %s: %.200s", from, reply.value)
 }
 
 // Handle answers a request of another node, for which the transport vouches. It

@@ -418,8 +418,18 @@ func TestOnlyMembersVote(t *testing.T) {
 	_, r := newRound(one.state, nodeID(1), ballot{})
 	request := r.request()
 	reply, err := decodeMessage(outsider.Handle(nodeID(1), request.append(nil)))
-	if err != nil || reply.kind != abstain || outsider.Current() == nil {
-		t.Errorf("an outsider takes the document and abstains: %v, kind %d, %v", err, reply.kind, outsider.Current())
+	if err != nil || reply.kind != abstain || outsider.Current() != nil {
+		t.Errorf("an outsider takes nothing and abstains: %v, kind %d, %v", err, reply.kind, outsider.Current())
+	}
+	if _, err := outsider.Install(request.base); err != nil {
+		t.Fatal(err)
+	}
+	reply, err = decodeMessage(outsider.Handle(nodeID(1), request.append(nil)))
+	if err != nil || reply.kind != abstain {
+		t.Errorf("an outsider that has the document abstains: %v, kind %d", err, reply.kind)
+	}
+	if _, err := outsider.Fetch(t.Context(), nodeID(8)); err == nil {
+		t.Error("nothing was fetched from nobody, and that is no error")
 	}
 	r.take(nodeID(5), message{kind: promise, epoch: request.epoch, ballot: request.ballot})
 	if r.settled() {

@@ -244,12 +244,16 @@ func (g *Gossip) tellChanges() {
 			for node, more := g.nodes.next(); more; node, more = g.nodes.next() {
 				g.opts.OnChange(node)
 			}
-			if err := g.known.save(g.opts.Known, g.nodes.all(), g.opts.Document); err != nil {
-				g.opts.Log.Error().Err(err).Msg("the addresses of peers are not saved")
-			}
+			g.saveKnown()
 		case <-g.ctx.Done():
 			return
 		}
+	}
+}
+
+func (g *Gossip) saveKnown() {
+	if err := g.known.save(g.opts.Known, g.nodes.all(), g.opts.Document()); err != nil {
+		g.opts.Log.Error().Err(err).Msg("the addresses of peers are not saved")
 	}
 }
 

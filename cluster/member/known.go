@@ -48,10 +48,9 @@ func (k *known) load(from KnownStorage) error {
 
 // save takes over what gossip knows, forgets who is neither alive nor a member,
 // and saves what has changed.
-func (k *known) save(to KnownStorage, nodes []Node, document func() *ring.Document) error {
+func (k *known) save(to KnownStorage, nodes []Node, current *ring.Document) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	current := document()
 	for _, node := range nodes {
 		if node.Contact.Peer != "" && len(k.peers) < nodesMax {
 			k.peers[node.ID] = node.Contact.Peer

@@ -21,6 +21,8 @@ const (
 	packetsQueued  = 256
 	packetBytesMax = 65536
 
+	receiveBufferBytes = 1 << 20
+
 	bindAttempts = 10
 )
 
@@ -76,6 +78,7 @@ func ListenPort(address string, log zerolog.Logger) (*Port, error) {
 		}
 		var packets net.PacketConn
 		if packets, err = net.ListenPacket("udp", listener.Addr().String()); err == nil {
+			packets.(*net.UDPConn).SetReadBuffer(receiveBufferBytes) // best effort
 			return NewPort(PortOptions{Listener: listener, Packets: packets, Log: log}), nil
 		}
 		listener.Close()

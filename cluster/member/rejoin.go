@@ -37,6 +37,7 @@ type target struct {
 func (g *Gossip) rejoin() {
 	targets := make(map[string]*target)
 	for {
+		g.saveKnown() // the document may have changed
 		g.retarget(targets)
 		g.joinDue(targets)
 		pause := rejoinPaces * g.opts.Pace

@@ -307,6 +307,41 @@ func TestFillsOfAMissedEpochBeginAnew(t *testing.T) {
 	}
 }
 
+func TestFilledMovesWaitForOthersButNotForLong(t *testing.T) {
+	w := newWorld(t, 3, nil)
+	d := w.document(1, 0)
+	d.Owners[2] = ids(2)
+	d.Moves = []ring.Move{
+		{Partition: 1, From: nodeID(0), To: nodeID(1)},
+		{Partition: 2, From: nodeID(2), To: nodeID(1)},
+	}
+	w.adoptRing(d)
+	n := w.nodes[1]
+	n.replan()
+	if _, err := n.fillFrom(context.Background(), nodeID(0)); err != nil {
+		t.Fatal(err)
+	}
+	filled := func(at time.Time) []ring.Move {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		moves, _ := n.filledMoves(n.Ring(), at)
+		return moves
+	}
+	now := time.Now()
+	if moves := filled(now); len(moves) != 0 {
+		t.Errorf("committed at once: %v", moves)
+	}
+	if moves := filled(now.Add(n.opts.FilledWait)); len(moves) != 1 {
+		t.Errorf("committed after the wait: %v", moves)
+	}
+	if _, err := n.fillFrom(context.Background(), nodeID(2)); err != nil {
+		t.Fatal(err)
+	}
+	if moves := filled(now); len(moves) != 2 {
+		t.Errorf("committed when all are filled: %v", moves)
+	}
+}
+
 func TestAFillDoesNotTrustTrees(t *testing.T) {
 	w := newWorld(t, 2, nil)
 	w.nodes[0].opts.Store = forgetful{w.nodes[0].store}

@@ -64,7 +64,8 @@ func (ln *lane) send(f *frame, timeout time.Duration, token any, parts [][]byte)
 		ln.stale.Store(false)
 		ln.nowMS = ln.link.nowMS()
 	}
-	if len(box.queued) == 0 && ln.nowMS-ln.clockMS >= clockEveryMS {
+	// While another buffer is written this one may wait for long.
+	if len(box.queued) == 0 && (box.writing || ln.nowMS-ln.clockMS >= clockEveryMS) {
 		ln.clockMS = ln.nowMS
 		box.queued = appendFrame(box.queued, &frame{flags: flagClock}, nil)
 	}

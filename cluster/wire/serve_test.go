@@ -137,6 +137,38 @@ func TestARequestPastItsDeadlineIsNotHandedOver(t *testing.T) {
 	})
 }
 
+func TestWhatWaitedToBeWrittenDoesNotAgeTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lefts []time.Duration
+		handler := handlerFunc(func(b *Batch) {
+			for _, r := range b.Requests() {
+				lefts = append(lefts, r.Left)
+			}
+			if len(lefts) == 1 {
+				time.Sleep(3 * time.Second)
+			}
+			echo(b)
+		})
+		r := newRig(t, rigOptions{serve: ServeOptions{Handler: handler}})
+		for range 4 { // the second waits for the peer to read, the others in the outbox
+			mustSend(t, r.Link, Small, new(int), 5*time.Second)
+			r.Flush()
+			synctest.Wait()
+			time.Sleep(time.Millisecond)
+		}
+		r.await(t, 4)
+		for i, left := range lefts[1:] {
+			if left < 1950*time.Millisecond || left > 2050*time.Millisecond {
+				t.Errorf("request %d has %v left, not 2s", i+1, left)
+			}
+		}
+		if len(lefts) != 4 {
+			t.Errorf("%d requests handled", len(lefts))
+		}
+		r.close()
+	})
+}
+
 // A heldConn holds back what is written to it, as a system does for a process
 // that is stopped.
 type heldConn struct {
