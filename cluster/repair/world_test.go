@@ -350,3 +350,11 @@ func keysIn(p ring.Partition, n int) (keys []string) {
 	}
 	return keys
 }
+
+func ids(indexes ...int) (list []ring.NodeID) {
+	for _, i := range indexes {
+		list = append(list, nodeID(i))
+	}
+	slices.SortFunc(list, func(a, b ring.NodeID) int { return bytes.Compare(a[:], b[:]) })
+	return list
+}
