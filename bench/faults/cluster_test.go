@@ -20,6 +20,7 @@ func TestPromisesHoldUnderFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes half a minute")
 	}
+	t.Parallel()
 	if _, err := proc.Binary(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -44,6 +45,7 @@ func TestPromisesHoldUnderFaults(t *testing.T) {
 // TestACutNodeAnswersNoStrictRead: it cannot know what the others acknowledge meanwhile. It must say so
 // from the first moment, and when it has found out that it is alone.
 func TestACutNodeAnswersNoStrictRead(t *testing.T) {
+	t.Parallel()
 	const nodes, keys, alone = 5, 20, 4
 	n := needNetwork(t, nodes)
 	cluster, err := local.Start(t.Context(), local.Options{Nodes: nodes, Host: n.Host, Wrap: n.Wrap, Args: []string{"--no-protected-mode"}})

@@ -42,6 +42,7 @@ func skip(t *testing.T, why error) {
 // TestCutsStopOneDirectionOfAnOpenConnection uses two redis-servers in namespaces, of which one is the
 // other's replica: what the primary cannot send does not arrive, though clients reach both.
 func TestCutsStopOneDirectionOfAnOpenConnection(t *testing.T) {
+	t.Parallel()
 	n := needNetwork(t, 3)
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		skip(t, err)

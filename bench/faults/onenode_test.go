@@ -64,6 +64,7 @@ func (s *oneNode) Restart(ctx context.Context) error {
 
 // TestOneNodeKeepsWhatItAcknowledges kills, stops and restarts a single node under all workloads.
 func TestOneNodeKeepsWhatItAcknowledges(t *testing.T) {
+	t.Parallel()
 	process, err := proc.StartCartwheel(t.Context(), proc.Options{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package faults
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"cartwheel/bench/check"
+	"cartwheel/bench/proc"
 
 	"go.uber.org/goleak"
 )
@@ -74,6 +76,7 @@ func TestARunOnAPerfectStoreFindsNothing(t *testing.T) {
 
 // TestARunFindsEachFlaw breaks the store in one way at a time: the workloads that are there for it must notice.
 func TestARunFindsEachFlaw(t *testing.T) {
+	t.Parallel()
 	flaws := map[string][]string{
 		"acknowledgement": {"set-add", "siblings", "register"},
 		"merge":           {"set-add", "siblings", "register"},
