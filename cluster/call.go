@@ -107,6 +107,12 @@ func (c *Coordinator) askAll(v *view, op wire.Op, payload []byte) map[*peer][]by
 	return replies
 }
 
+// How long a flush goes on asking a live node that does not take it.
+const (
+	flushTimeout = 5 * time.Second
+	flushPause   = 20 * time.Millisecond
+)
+
 // spreadMarks has all live peers raise their flush marks to this node's.
 func (c *Coordinator) spreadMarks(v *view) error {
 	marks := appendMarks(nil, c.store.FlushMarks())
@@ -115,7 +121,13 @@ func (c *Coordinator) spreadMarks(v *view) error {
 	var asking sync.WaitGroup
 	for _, p := range v.peers {
 		asking.Go(func() {
-			for p.up() {
+			for end := c.uptime() + flushTimeout; p.up(); c.pause(flushPause) {
+				if c.uptime() > end {
+					mu.Lock()
+					failed = errUnknown
+					mu.Unlock()
+					return
+				}
 				_, err := c.call(context.Background(), p, wire.Small, opFlush, v.epoch, marks)
 				if err == nil {
 					return

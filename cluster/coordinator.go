@@ -251,7 +251,7 @@ func (c *Coordinator) Prefetch(db uint8, keys [][]byte) { c.store.Prefetch(db, k
 // names no incarnation that never was, and nothing from the future.
 func (c *Coordinator) Knows(clock version.Clock, nowMS int64) bool {
 	for _, entry := range clock {
-		if c.store.HadIncarnation(entry.Incarnation) {
+		if c.store.HadIncarnation(entry.Incarnation) || ofHint(entry.Incarnation) {
 			continue
 		}
 		if _, known := c.lives.of(entry.Incarnation); !known {

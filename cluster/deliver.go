@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"sync/atomic"
+
 	"cartwheel/cluster/quorum"
 	"cartwheel/cluster/wire"
 	"cartwheel/store/version"
@@ -64,9 +66,14 @@ func (r *request) end(reply *wire.Reply) {
 
 // teach sends the ring to a peer that is behind, and begins again.
 func (op *operation) teach(r *request) (notify func()) {
-	if v := op.c.view.Load(); r.peer.teaching.CompareAndSwap(false, true) {
-		if r.peer.sendOn(wire.Small, opDocument, v.epoch, requestTimeout, taught{r.peer}, v.text) != nil {
-			r.peer.teaching.Store(false)
+	lane := wire.Small
+	if r.bulk {
+		lane = wire.Bulk // it must come before what is sent again
+	}
+	teaching := &r.peer.teaching[lane]
+	if v := op.c.view.Load(); teaching.CompareAndSwap(false, true) {
+		if r.peer.sendOn(lane, opDocument, v.epoch, requestTimeout, taught{teaching}, v.text) != nil {
+			teaching.Store(false)
 		}
 	}
 	if r.round != op.round {
@@ -76,9 +83,9 @@ func (op *operation) teach(r *request) (notify func()) {
 }
 
 // taught ends the sending of a document.
-type taught struct{ p *peer }
+type taught struct{ teaching *atomic.Bool }
 
-func (t taught) end(*wire.Reply) { t.p.teaching.Store(false) }
+func (t taught) end(*wire.Reply) { t.teaching.Store(false) }
 
 // renewsMax is how often an operation begins again because rings differ.
 const renewsMax = 16
@@ -109,8 +116,9 @@ func (op *operation) renew() (notify func()) {
 	}
 	op.here = op.place.holds()
 	if op.here {
-		if _, err := op.c.store.Get(op.db, op.key, op.object); err != nil {
-			op.here = false
+		seq, err := op.c.store.Get(op.db, op.key, op.object)
+		if op.here = err == nil; op.here {
+			op.seq = max(op.seq, seq)
 		}
 	}
 	op.startRead(r)

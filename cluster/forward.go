@@ -1,8 +1,10 @@
 package cluster
 
 import (
+	"bytes"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"cartwheel/cluster/quorum"
@@ -47,11 +49,12 @@ const againTimeout = 300 * time.Millisecond
 
 // A forward is a command that another node runs.
 type forward struct {
-	c     *Coordinator
-	f     *quorum.Forwarded
-	done  quorum.ForwardDone
-	tried []ring.NodeID
-	tries int
+	c       *Coordinator
+	f       *quorum.Forwarded
+	done    quorum.ForwardDone
+	tried   []ring.NodeID
+	tries   int
+	unknown bool // an attempt may have been carried out
 }
 
 // Forward has another node run a command.
@@ -114,8 +117,15 @@ func (fw *forward) another(v *view) *peer {
 
 func (fw *forward) end(reply *wire.Reply) {
 	err := reply.Err
+	notRun := err == nil && reply.Status == statusOK && bytes.HasPrefix(reply.Payload, []byte("-NOREPLICAS "))
 	switch {
-	case err == nil && reply.Status == statusOK:
+	case notRun && fw.tries < callTries:
+		fw.tries++
+		if fw.retry() == nil {
+			return
+		}
+		err = quorum.ErrNoReplicas
+	case err == nil && reply.Status == statusOK && !(notRun && fw.unknown):
 		fw.done.ForwardDone(append([]byte(nil), reply.Payload...), nil)
 		return
 	case err == nil && reply.Status == statusRefused:
@@ -137,12 +147,16 @@ func (fw *forward) end(reply *wire.Reply) {
 			err = errRings
 		}
 	case fw.f.Again:
+		fw.unknown = true
 		if fw.send(ring.NodeID{}) == nil {
 			return
 		}
 		err = errUnknown
 	default:
 		err = errUnknown
+	}
+	if fw.unknown {
+		err = errUnknown // whatever has become of the last attempt
 	}
 	fw.done.ForwardDone(nil, wireError(err))
 }
@@ -152,7 +166,7 @@ func (fw *forward) end(reply *wire.Reply) {
 func (fw *forward) teach() {
 	v := fw.c.view.Load()
 	if p := v.byID[fw.tried[len(fw.tried)-1]]; p != nil {
-		_ = p.sendOn(wire.Small, opDocument, v.epoch, requestTimeout, taught{p}, v.text)
+		_ = p.sendOn(wire.Small, opDocument, v.epoch, requestTimeout, taught{new(atomic.Bool)}, v.text)
 	}
 }
 

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"errors"
 	"sync"
 	"time"
 
@@ -42,12 +41,13 @@ type operation struct {
 	renews   int
 
 	// of a read
-	object    *version.Object // the caller's; of this node, and then merged
-	here      bool            // this node has an object of its own to compare
-	merged    bool            // some replica had another object
-	answers   []answer
-	repairing bool // the replicas that are behind get the merged object
-	missing   int  // how many must have it before it is shown
+	object     *version.Object // the caller's; of this node, and then merged
+	here       bool            // this node has an object of its own to compare
+	merged     bool            // some replica had another object
+	answers    []answer
+	repairing  bool // the replicas that are behind get the merged object
+	missing    int  // how many must have it before it is shown
+	ownCounted bool // this node's hints count for an owner
 
 	// of a write
 	change  version.Change // while it is applied
@@ -56,6 +56,7 @@ type operation struct {
 	plain   bool
 	later   version.HLC // of a sibling that wins against it
 	tries   int
+	stands  int // the index of the owner that this node counts for: itself, or one that is down
 	text    []byte
 }
 
@@ -88,7 +89,7 @@ type answer struct {
 }
 
 // errNotOwner says that this node has lost the key while a command ran.
-var errNotOwner = errors.New("the ring has changed meanwhile")
+var errNotOwner = quorum.ErrMoved
 
 func (c *Coordinator) newOperation(k kind, db uint8, key []byte, need quorum.Need, done quorum.Done) *operation {
 	op, _ := c.operations.Get().(*operation)
@@ -157,6 +158,7 @@ func (op *operation) send(r *request, code wire.Op, parts ...[]byte) error {
 		op.requests = op.requests[:len(op.requests)-1]
 		return err
 	}
+	r.bulk = laneFor(parts) == wire.Bulk
 	op.refs++
 	return nil
 }

@@ -16,13 +16,13 @@ type peer struct {
 	id   ring.NodeID
 	link *wire.Link
 
-	where    atomic.Pointer[string]  // its address
-	run      atomic.Pointer[[8]byte] // of its process, as it last said
-	wired    atomic.Int32            // lanes that are connected
-	life     *member.Peer            // judges whether it is up
-	heardNS  atomic.Int64            // when it last answered, by uptime
-	teaching atomic.Bool             // a ring document is on its way to it
-	unsent   atomic.Bool             // requests wait for a flush
+	where    atomic.Pointer[string]      // its address
+	run      atomic.Pointer[[8]byte]     // of its process, as it last said
+	wired    atomic.Int32                // lanes that are connected
+	life     *member.Peer                // judges whether it is up
+	heardNS  atomic.Int64                // when it last answered, by uptime
+	teaching [wire.LaneCount]atomic.Bool // a ring document is on its way to it
+	unsent   atomic.Bool                 // requests wait for a flush
 	usualNS  atomic.Int64
 	drifts   atomic.Bool // its clock is too far ahead
 	status   atomic.Pointer[status]
@@ -49,15 +49,19 @@ func (p *peer) took(d time.Duration) {
 // send appends a request, which Kick sends. The end is told to token, unless
 // there is an error: then nothing was sent.
 func (p *peer) send(op wire.Op, epoch uint64, token ender, parts ...[]byte) error {
+	return p.sendOn(laneFor(parts), op, epoch, requestTimeout, token, parts...)
+}
+
+// laneFor is the lane of a request with that payload.
+func laneFor(parts [][]byte) wire.Lane {
 	size := 0
 	for _, part := range parts {
 		size += len(part)
 	}
-	lane := wire.Small
 	if size >= bulkBytes {
-		lane = wire.Bulk
+		return wire.Bulk
 	}
-	return p.sendOn(lane, op, epoch, requestTimeout, token, parts...)
+	return wire.Small
 }
 
 func (p *peer) sendOn(lane wire.Lane, op wire.Op, epoch uint64, timeout time.Duration, token ender, parts ...[]byte) error {

@@ -81,7 +81,7 @@ func (op *operation) started(notify func()) {
 // startRead asks as many replicas as are needed.
 func (op *operation) startRead(r int) {
 	op.tally = quorum.NewTally(op.place.owners, r, 0, 0)
-	op.merged = false
+	op.merged, op.ownCounted = false, false
 	if op.here {
 		op.hash = op.object.Hash()
 		op.tally.Ack(op.place.self)
@@ -98,28 +98,17 @@ func (op *operation) startRead(r int) {
 
 func (op *operation) acked() int { return op.tally.Acked(op.place.owners) }
 
-// readOwnHints takes what this node keeps for an owner that cannot be asked.
+// readOwnHints takes what this node keeps for owners that cannot be asked. It does
+// not count as an answer while owners can be asked.
 func (op *operation) readOwnHints() {
 	if op.need.Strict {
 		return
 	}
-	for i, p := range op.place.nodes {
-		if !op.place.owners.Has(i) || up(p) {
-			continue
-		}
-		var o version.Object
-		found, seq, err := op.c.store.GetHinted(op.db, op.key, &o)
-		if err != nil {
-			return
-		}
-		if found {
-			op.seq = max(op.seq, seq)
-			op.answered(answer{node: -1, object: o})
-		}
-		if found || slices.Contains(op.place.fallbacks, nil) {
-			op.tally.Ack(i)
-		}
-		return
+	var o version.Object
+	found, seq, err := op.c.store.GetHinted(op.db, op.key, &o)
+	if err == nil && found {
+		op.seq = max(op.seq, seq)
+		op.answered(answer{node: -1, object: o})
 	}
 }
 
@@ -150,6 +139,11 @@ func (op *operation) askOne() bool {
 		}
 		if up(p) && op.asked(p) && !op.tally.Failed(i) {
 			continue
+		}
+		if !op.need.Strict && !op.ownCounted && slices.Contains(op.place.fallbacks, nil) {
+			op.ownCounted = true
+			op.tally.Ack(i)
+			return true
 		}
 		for f := op.nextFallback(); f != nil; f = op.nextFallback() {
 			if op.ask(f, i, true) {

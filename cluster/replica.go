@@ -37,6 +37,9 @@ func (c *Coordinator) handle(from ring.NodeID, b *wire.Batch) {
 		h.one(i, &requests[i])
 	}
 	c.installing.RUnlock()
+	for _, i := range h.forwards { // they take the lock by themselves
+		h.forward(i, &requests[i])
+	}
 	h.commit()
 	c.settle()
 	c.Kick()
@@ -44,22 +47,23 @@ func (c *Coordinator) handle(from ring.NodeID, b *wire.Batch) {
 
 // handling is what a batch of requests needs.
 type handling struct {
-	c     *Coordinator
-	from  ring.NodeID
-	b     *wire.Batch
-	v     *view
-	nowMS int64
-	o     version.Object
-	sent  version.Object
-	acks  []ack
-	seq   uint64
+	c        *Coordinator
+	from     ring.NodeID
+	b        *wire.Batch
+	v        *view
+	nowMS    int64
+	o        version.Object
+	sent     version.Object
+	acks     []ack
+	seq      uint64
+	forwards []int // requests
 }
 
 // An ack is a reply that waits for the commit.
 type ack struct {
-	index  int
-	status uint8
-	later  version.HLC
+	index   int
+	status  uint8
+	payload []byte
 }
 
 func (h *handling) one(i int, r *wire.Request) {
@@ -82,7 +86,7 @@ func (h *handling) one(i int, r *wire.Request) {
 	case r.Op == opGet:
 		h.get(i, r.Payload)
 	case r.Op == opForward:
-		h.forward(i, r)
+		h.forwards = append(h.forwards, i)
 	default:
 		h.slow(i, r)
 	}
@@ -114,7 +118,13 @@ func (h *handling) put(i int, payload []byte) {
 			h.refuse(i, err.Error())
 			return
 		}
-		h.acks, h.seq = append(h.acks, ack{index: i}), max(h.seq, seq)
+		a := ack{index: i}
+		if m.plain {
+			if _, _, err := c.store.GetHinted(m.db, m.key, &h.o); err == nil {
+				a.judge(&h.o, m.dot)
+			}
+		}
+		h.acks, h.seq = append(h.acks, a), max(h.seq, seq)
 		return
 	}
 	seq, _, err := c.store.Merge(m.db, m.key, h.nowMS, &h.sent, &h.o)
@@ -124,11 +134,17 @@ func (h *handling) put(i int, payload []byte) {
 	}
 	a := ack{index: i}
 	if m.plain {
-		if win := h.o.Winner(); win != nil && win.Dot != m.dot && hasDot(&h.o, m.dot) {
-			a.status, a.later = statusLater, win.Written
-		}
+		a.judge(&h.o, m.dot)
 	}
 	h.acks, h.seq = append(h.acks, a), max(h.seq, seq)
+}
+
+// judge makes the acknowledgement of a plain write say if another sibling wins
+// against it.
+func (a *ack) judge(o *version.Object, dot version.Dot) {
+	if win := o.Winner(); win != nil && win.Dot != dot && hasDot(o, dot) {
+		a.status, a.payload = statusLater, binary.BigEndian.AppendUint64(nil, uint64(win.Written))
+	}
 }
 
 func hasDot(o *version.Object, d version.Dot) bool {
@@ -155,26 +171,24 @@ func (h *handling) get(i int, payload []byte) {
 			h.refuse(i, err.Error())
 			return
 		}
-		h.commitSeq(seq)
 		if !found {
 			h.o.Reset()
 		}
 		if !m.any && h.o.Hash() == m.hash {
-			h.reply(i, statusSame, nil)
+			h.show(i, statusSame, nil, seq)
 			return
 		}
 		var text []byte
 		if len(h.o.Siblings) > 0 {
 			text = version.AppendObject(nil, &h.o)
 		}
-		h.reply(i, statusObject, text)
+		h.show(i, statusObject, text, seq)
 		return
 	}
 	if !m.any {
 		hash, seq, err := c.store.Digest(m.db, m.key)
 		if err == nil && hash == m.hash {
-			h.commitSeq(seq)
-			h.reply(i, statusSame, nil)
+			h.show(i, statusSame, nil, seq)
 			return
 		}
 	}
@@ -183,38 +197,31 @@ func (h *handling) get(i int, payload []byte) {
 		h.refuse(i, err.Error())
 		return
 	}
-	h.commitSeq(seq)
-	h.reply(i, statusObject, text)
+	h.show(i, statusObject, text, seq)
 }
 
-// commitSeq makes durable what is about to be shown.
-func (h *handling) commitSeq(seq uint64) {
-	if seq > h.c.store.Committed() {
-		h.commitTo(seq)
+// show answers a get: at once, if what it shows is as durable as what is
+// acknowledged, else with the acknowledgements.
+func (h *handling) show(i int, status uint8, text []byte, seq uint64) {
+	if seq <= h.c.store.Committed() {
+		h.reply(i, status, text)
+		return
 	}
+	h.acks, h.seq = append(h.acks, ack{i, status, text}), max(h.seq, seq)
 }
-
-func (h *handling) commitTo(seq uint64) error { return h.c.store.Commit(seq) }
 
 // commit makes durable what the requests have changed, and acknowledges it.
 func (h *handling) commit() {
 	if len(h.acks) == 0 {
 		return
 	}
-	if err := h.commitTo(h.seq); err != nil {
-		for _, a := range h.acks {
-			h.refuse(a.index, err.Error())
-		}
-		return
-	}
+	err := h.c.store.Commit(h.seq)
 	for _, a := range h.acks {
-		if a.status != statusLater {
-			h.reply(a.index, a.status, nil)
-			continue
+		if err != nil {
+			h.refuse(a.index, err.Error())
+		} else {
+			h.reply(a.index, a.status, a.payload)
 		}
-		var later [8]byte
-		binary.BigEndian.PutUint64(later[:], uint64(a.later))
-		h.reply(a.index, a.status, later[:])
 	}
 }
 

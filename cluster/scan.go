@@ -129,6 +129,12 @@ func (c *Coordinator) pages(v *view, nodes []*peer, db uint8, from, last ring.To
 			if err == nil {
 				got, err = parsePage(text)
 			}
+			if err == nil && got.last < from {
+				err = errMessage
+			}
+			if err != nil {
+				got = nil
+			}
 			if err != nil {
 				c.log.Debug().Err(err).Msg("a node sends no page of keys")
 			}

@@ -87,6 +87,9 @@ const livesMax = 1 << 16
 func (l *lives) saw(clock version.Clock) {
 	seen := *l.seen.Load()
 	for _, d := range clock {
+		if ofHint(d.Incarnation) {
+			continue
+		}
 		if highest := seen[d.Incarnation]; highest != nil {
 			l.raise(highest, d.HLC)
 		} else {

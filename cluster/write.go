@@ -119,10 +119,12 @@ func (op *operation) canWrite() error {
 		return err
 	}
 	self := pl.self
+	op.stands = self
 	if !pl.holds() {
 		if self = pl.standsIn(); self < 0 || op.need.Strict {
 			return errNotOwner
 		}
+		op.stands = self
 	}
 	wNext, err := op.need.Writes(pl.next.Len())
 	if err != nil {
@@ -282,15 +284,25 @@ func (op *operation) applyToHint(nowMS int64, o *version.Object) (seq uint64, er
 	if !op.Apply(o) {
 		return 0, nil
 	}
-	return c.store.AddHint(op.place.ids[op.place.standsIn()], op.db, op.key, nowMS, o)
+	return c.store.AddHint(op.place.ids[op.stands], op.db, op.key, nowMS, o)
 }
 
 // fallback is what a node needs that coordinates writes for owners none of which
 // is up.
 type fallback struct {
-	mu           sync.Mutex // held while a hint is read and changed
-	incarnations sync.Map   // version.Incarnation -> struct{}: those that hints have got here
+	mu   sync.Mutex                          // held while a hint is read and changed
+	last map[version.Incarnation]version.HLC // guarded by mu: the last dot of each that hints have got here
 }
+
+// Incarnations of hints begin with these bits, and are not kept in mind: there
+// may be one for each key that is written in an outage.
+const (
+	hintIncarnationMark = 0xfa11 << 48
+	hintIncarnationMask = 0xffff << 48
+	hintIncarnationsMax = 1 << 16 // that are continued
+)
+
+func ofHint(i version.Incarnation) bool { return i&hintIncarnationMask == hintIncarnationMark }
 
 // Dot returns the identity of a new write of a key with that clock: above floor,
 // and above every one that this node has given before.
@@ -300,21 +312,26 @@ func (c *Coordinator) Dot(key []byte, clock version.Clock, nowMS int64, floor ve
 		return version.Dot{}, wireError(err)
 	}
 	if v := c.view.Load(); !v.alone && !v.places[v.partition(key)].holds() {
-		return version.Dot{Incarnation: c.hintIncarnation(clock), HLC: hlc}, nil
+		return version.Dot{Incarnation: c.hintIncarnation(clock, hlc), HLC: hlc}, nil
 	}
 	return version.Dot{Incarnation: c.store.Incarnation(), HLC: hlc}, nil
 }
 
-// hintIncarnation returns the incarnation that a hint has got, or a new one.
-func (c *Coordinator) hintIncarnation(clock version.Clock) version.Incarnation {
+// hintIncarnation returns the incarnation for a dot of that HLC: the one whose
+// last dot is the clock's, so that all its writes of the key are in the hint, or a
+// new one. The caller holds fallback.mu.
+func (c *Coordinator) hintIncarnation(clock version.Clock, hlc version.HLC) version.Incarnation {
+	f := &c.fallback
+	if f.last == nil || len(f.last) >= hintIncarnationsMax {
+		f.last = make(map[version.Incarnation]version.HLC)
+	}
+	i := version.Incarnation(rand.Uint64()&^hintIncarnationMask | hintIncarnationMark)
 	for _, entry := range clock {
-		if _, own := c.fallback.incarnations.Load(entry.Incarnation); own {
-			return entry.Incarnation
+		if last, own := f.last[entry.Incarnation]; own && last == entry.HLC {
+			i = entry.Incarnation
 		}
 	}
-	i := version.Incarnation(rand.Uint64() | 1)
-	c.fallback.incarnations.Store(i, struct{}{})
-	c.lives.saw(version.Clock{{Incarnation: i}})
+	f.last[i] = hlc
 	return i
 }
 
@@ -345,41 +362,54 @@ func (op *operation) stampAnew() (notify func()) {
 		return op.tell(wireError(err))
 	case again.err != nil:
 		return op.tell(wireError(again.err))
-	case !again.changed:
-		return op.tell(nil) // overwritten here by one who has seen it
+	case again.gone:
+		return op.tell(nil) // a flush has taken it
 	}
+	// Where the sibling has been overwritten here, by one who has seen it, what has
+	// overwritten it is sent: it too must win at W replicas.
 	c.stats.restamps.Add(1)
-	op.encode(&o)
+	op.text, op.dot = append(op.text[:0], again.text...), again.dot
 	return op.sendAll()
 }
 
-// A restamp gives a sibling that is there a later dot.
+// A restamp gives a sibling, or if that was overwritten the one that wins now, a
+// dot above what it has to win against.
 type restamp struct {
-	c       *Coordinator
-	key     []byte
-	dot     version.Dot
-	floor   version.HLC
-	nowMS   int64
-	changed bool
-	err     error
+	c     *Coordinator
+	key   []byte
+	dot   version.Dot // of the sibling, and then of the one that wins
+	floor version.HLC
+	nowMS int64
+	text  []byte // the object then
+	gone  bool   // nothing is there
+	err   error
 }
 
-func (r *restamp) Apply(o *version.Object) bool {
+func (r *restamp) Apply(o *version.Object) (changed bool) {
+	at := -1
 	for i := range o.Siblings {
-		if o.Siblings[i].Dot != r.dot {
-			continue
+		if o.Siblings[i].Dot == r.dot {
+			at = i
 		}
-		s := o.Siblings[i]
-		s.Dot, r.err = r.c.Dot(r.key, o.Clock, r.nowMS, max(o.MaxHLC(), r.floor))
-		if r.err != nil {
-			return false
-		}
-		s.Written = s.Dot.HLC
-		o.Put(o.Clock, s)
-		r.changed = true
-		return true
 	}
-	return false
+	switch {
+	case len(o.Siblings) == 0:
+		r.gone = true
+		return false
+	case at < 0 && o.Siblings[0].Written > r.floor:
+		r.dot = o.Siblings[0].Dot
+		r.text = version.AppendObject(nil, o)
+		return false
+	}
+	s := o.Siblings[max(at, 0)]
+	s.Dot, r.err = r.c.Dot(r.key, o.Clock, r.nowMS, max(o.MaxHLC(), r.floor))
+	if r.err != nil {
+		return false
+	}
+	s.Written, r.dot = s.Dot.HLC, s.Dot
+	o.Put(o.Clock, s)
+	r.text = version.AppendObject(nil, o)
+	return true
 }
 
 func (r *restamp) Blind() bool { return false }

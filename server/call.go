@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -80,6 +81,7 @@ type part struct {
 	seq    uint64
 	err    error
 	reply  []byte // of another node
+	moved  int    // how often it has been routed again
 }
 
 type step uint8
@@ -149,7 +151,7 @@ func (c *call) rest() {
 func (p *part) rest() {
 	clear(p.object.Siblings[:cap(p.object.Siblings)])
 	p.object.Reset()
-	p.reply, p.err = nil, nil
+	p.reply, p.err, p.moved = nil, nil, 0
 }
 
 // What a call keeps of its memory: room for parts, and for operations of
@@ -299,14 +301,21 @@ func (c *call) update(p *part) (pending bool) {
 		return true
 	}
 	p.seq, p.err = seq, err
+	if errors.Is(err, quorum.ErrMoved) && p.moved < movesMax {
+		p.moved++
+		return c.start(p)
+	}
 	return false
 }
+
+// movesMax is how often a part is routed again because its key has moved.
+const movesMax = 4
 
 // forward has another node run the command for a part's key.
 func (c *call) forward(p *part, to ring.NodeID, direct bool) (pending bool) {
 	p.step = stepForward
 	f := &quorum.Forwarded{DB: c.db, RESP3: c.w.RESP3, Need: c.need, Args: c.args}
-	f.Again = direct && c.cmd.Name != "vset" && c.cmd.Name != "vdel" // what is run twice must not make siblings
+	f.Again = direct && !c.h.versioned && !c.need.Strict // what is run twice must not make siblings, nor reads go back
 	if c.h.lone != nil {
 		f.Args = c.h.lone(c, p.key)
 	}
@@ -420,10 +429,27 @@ func (c *call) finishEach() {
 	c.finish()
 }
 
-// refuse makes an error the reply.
+// refuse makes an error the reply. Clients repeat by themselves what was refused
+// for want of replicas: not where a part of it was done.
 func (c *call) refuse(err error) {
+	if c.h.each && c.h.write != nil && c.partlyDone() {
+		if text := wireText(err); strings.HasPrefix(text, "NOREPLICAS") || strings.HasPrefix(text, "OVERLOADED") {
+			err = errPartly
+		}
+	}
 	c.w.Buf = c.w.Buf[:c.from]
 	c.w.Error(wireText(err))
+}
+
+var errPartly = errors.New("TIMEOUT some of the keys are written, others are not: not enough replicas can answer for them")
+
+func (c *call) partlyDone() bool {
+	for i := range c.parts {
+		if p := &c.parts[i]; p.err == nil && (p.step == stepWrite || p.step == stepForward) {
+			return true
+		}
+	}
+	return false
 }
 
 // finish looks at the reply that is complete.

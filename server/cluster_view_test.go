@@ -194,3 +194,14 @@ func TestAddressesThatCannotBeAnnounced(t *testing.T) {
 		t.Errorf("%q, %d, %t", host, port, ok)
 	}
 }
+
+func TestPortsThatSpeakTLSAreShownAsSuch(t *testing.T) {
+	top := &ring.Topology{Nodes: []ring.NodeView{{ID: ring.NodeID{1}, Up: true}}, Ranges: []ring.SlotRange{{First: 0, Last: ring.Slots - 1, Owners: []int{0}}}}
+	for tls, want := range map[bool]string{false: "$4\r\nport\r\n:7101\r\n", true: "$8\r\ntls-port\r\n:7101\r\n"} {
+		w := resp.Writer{}
+		writeShards(newAdvertised(top, "10.0.0.1:7101", tls), &w)
+		if !strings.Contains(string(w.Buf), want) {
+			t.Errorf("with TLS %t: %q", tls, w.Buf)
+		}
+	}
+}

@@ -178,8 +178,11 @@ func (c *call) transfer(fromDB uint8, from []byte, toDB uint8, to []byte, replac
 			return transferDone, nil
 		}
 		unchanged, err := c.removeIfInner(fromDB, from, source.o.Clock)
-		if err != nil || unchanged {
-			return transferDone, err
+		if err != nil {
+			return 0, errHalfway
+		}
+		if unchanged {
+			return transferDone, nil
 		}
 		replace = true
 	}
@@ -187,6 +190,8 @@ func (c *call) transfer(fromDB uint8, from []byte, toDB uint8, to []byte, replac
 }
 
 const transferTries = 100
+
+var errHalfway = errors.New("TIMEOUT the new key is written, and it is not known whether the source is deleted")
 
 var errTransfer = errors.New("TIMEOUT the source key is written too often: the new key has a copy of it, and the source is still there")
 

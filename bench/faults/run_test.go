@@ -21,7 +21,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("cartwheel/bench/proc.init.func1.1"))
+	// The goroutine that starts processes lives as long as this one.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("cartwheel/bench/proc.init.func1.1"), goleak.Cleanup(func(status int) {
+		if err := proc.RemoveBinary(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		os.Exit(status)
+	}))
 }
 
 // fakeRun runs workloads on a fake, as Run does on processes.

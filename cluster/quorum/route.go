@@ -1,5 +1,11 @@
 package quorum
 
+import "errors"
+
+// ErrMoved says that the node is no owner of the key any more. Nothing was
+// applied: the command is to be routed again.
+var ErrMoved = errors.New("the ring has changed meanwhile")
+
 // A Place says where a command on a key is to run.
 type Place uint8
 

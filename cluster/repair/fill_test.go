@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -339,6 +340,69 @@ func TestFilledMovesWaitForOthersButNotForLong(t *testing.T) {
 	}
 	if moves := filled(now); len(moves) != 2 {
 		t.Errorf("committed when all are filled: %v", moves)
+	}
+}
+
+func TestAllOwnersThatAreUpAreSourcesOfADeadOnesMove(t *testing.T) {
+	w := newWorld(t, 6, nil)
+	d := w.document(1, 0, 1, 2, 3, 4)
+	d.Members[4].State = ring.Leaving
+	d.Moves = []ring.Move{{Partition: 1, From: nodeID(4), To: nodeID(5)}}
+	w.nodes[4].down.Store(true)
+	w.adoptRing(d)
+	n := w.nodes[5]
+	n.replan()
+	f := n.fills[d.Moves[0]]
+	for _, c := range []struct {
+		done, down []int
+		want       bool
+	}{
+		{nil, nil, false},
+		{[]int{0, 1, 2}, nil, false}, // a majority, but node 3 is up
+		{[]int{0, 1, 2}, []int{3}, true},
+		{[]int{0, 1}, []int{2, 3}, false},
+		{[]int{0, 1, 2, 3}, nil, true},
+		{[]int{0, 1, 2, 3}, []int{0}, true},
+	} {
+		clear(f.done)
+		for i := range 4 {
+			w.nodes[i].down.Store(slices.Contains(c.down, i))
+			f.done[nodeID(i)] = slices.Contains(c.done, i)
+		}
+		if got := n.isFilled(n.Ring(), f); got != c.want {
+			t.Errorf("filled from %v while %v are down: %v", c.done, c.down, got)
+		}
+	}
+}
+
+func TestWhatWasAgreedToIsNotProposedAgainAndAgain(t *testing.T) {
+	proposed := 0
+	w := newWorld(t, 2, func(_ int, o *Options) {
+		o.Filled = func(context.Context, []ring.Move) error { proposed++; return nil }
+	})
+	d := w.document(1, 0)
+	d.Moves = []ring.Move{{Partition: 1, From: nodeID(0), To: nodeID(1)}}
+	w.adoptRing(d)
+	n := w.nodes[1]
+	n.replan()
+	if _, err := n.fillFrom(context.Background(), nodeID(0)); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for range 5 { // the ring comes later
+		n.mu.Lock()
+		n.plan(n.Ring(), now)
+		start, _ := n.schedule.due(now, time.Second)
+		n.mu.Unlock()
+		for _, job := range start {
+			again, err := n.work(context.Background(), job)
+			n.mu.Lock()
+			n.schedule.ended(job, now, err, again)
+			n.mu.Unlock()
+		}
+	}
+	if proposed != 1 {
+		t.Errorf("proposed %d times", proposed)
 	}
 }
 

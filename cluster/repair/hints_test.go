@@ -246,7 +246,18 @@ func TestANoteIsKeptUntilAllOwnersWereComparedWith(t *testing.T) {
 	}
 	ctx := context.Background()
 	w.nodes[1].replan()
+	w.nodes[0].set(keysIn(6, 1)[0], "v")
 	for step, peer := range []int{-1, 0, 3} {
+		if peer == 0 { // an exchange that has to leave the partition out does not count
+			w.nodes[0].engaged.begin(6, nodeID(3))
+			if again, err := w.nodes[1].exchangeAll(ctx, nodeID(0)); err != nil || again != busyPause {
+				t.Fatalf("again in %v, %v", again, err)
+			}
+			if left, err := w.nodes[2].collectOwed(ctx, nodeID(1)); !left || err != nil {
+				t.Errorf("left %v, %v", left, err)
+			}
+			w.nodes[0].engaged.end(6, nodeID(3))
+		}
 		if peer >= 0 {
 			if _, err := w.nodes[1].exchangeAll(ctx, nodeID(peer)); err != nil {
 				t.Fatal(err)
