@@ -81,7 +81,7 @@ type lives struct {
 }
 
 // livesMax is how many incarnations a node keeps in mind.
-const livesMax = 1 << 16
+const livesMax = 1 << 13
 
 // saw notes what an object says of incarnations.
 func (l *lives) saw(clock version.Clock) {

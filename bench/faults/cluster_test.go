@@ -25,7 +25,7 @@ func TestPromisesHoldUnderFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	var progress bytes.Buffer
-	o := Options{Nodes: 5, Seed: rand.Uint64N(1 << 32), Duration: 12 * time.Second, Short: true, Out: &progress}
+	o := Options{Nodes: 5, Seed: rand.Uint64N(1 << 32), Duration: 10 * time.Second, Short: true, Out: &progress}
 	t.Logf("seed %d", o.Seed)
 	report, err := Run(t.Context(), o)
 	if err != nil {

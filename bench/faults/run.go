@@ -68,7 +68,7 @@ type timing struct {
 func (o Options) timing() timing {
 	if o.Short {
 		return timing{
-			before: 1500 * time.Millisecond, during: 3 * time.Second, healthy: 1500 * time.Millisecond,
+			before: time.Second, during: 2500 * time.Millisecond, healthy: 1200 * time.Millisecond,
 			pace: pace{time.Second, 3 * time.Second, 200 * time.Millisecond, 700 * time.Millisecond},
 		}
 	}
