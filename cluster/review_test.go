@@ -1,0 +1,192 @@
+package cluster
+
+import (
+	"bytes"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"cartwheel/cluster/quorum"
+	"cartwheel/store/version"
+)
+
+// What an independent review found.
+
+// by returns the node of an id.
+func (w *world) by(id [20]byte) *Coordinator {
+	for _, c := range w.nodes {
+		if c != nil && c.NodeID() == id {
+			return c
+		}
+	}
+	return nil
+}
+
+func quiet(_ int, o *Options) { o.Repair.ExchangeInterval = time.Hour }
+
+func TestANonOwnerAsksLiveOwnersBeforeItCountsItself(t *testing.T) {
+	w := newWorldOf(t, 5, 3, quiet)
+	v := w.nodes[0].view.Load()
+	preference := v.ring.Preference(v.partition([]byte("k")))
+	a, b, fallback := w.by(preference[0]), w.by(preference[1]), w.by(preference[3])
+	mustSet(t, a, 0, "k", "old")
+	until(t, "all owners have it", func() bool {
+		var o version.Object
+		_, err := b.store.Get(0, []byte("k"), &o)
+		return err == nil && o.Winner() != nil
+	})
+	w.net.setCut(a.opts.PeerListen, b.opts.PeerListen, true)
+	new := overwrite{value: []byte("new"), plain: true}
+	if err := update(a, 0, "k", quorum.Need{Strict: true}, new); err != nil { // b misses it
+		t.Fatal(err)
+	}
+	for i, c := range w.nodes {
+		if c == a {
+			w.crash(i)
+		}
+	}
+	w.net.heal()
+	view := fallback.view.Load()
+	until(t, "a is known to be down", func() bool { return !view.byID[preference[0]].up() && view.byID[preference[1]].up() })
+	view.byID[preference[1]].usualNS.Store(1) // b is the faster one
+	view.byID[preference[2]].usualNS.Store(int64(time.Second))
+	wantValue(t, fallback, 0, "k", "new")
+}
+
+func TestAHintThatBeginsAnewHasAnIncarnationOfItsOwn(t *testing.T) {
+	w := newWorldOf(t, 1, 1, quiet)
+	c := w.nodes[0]
+	mustSet(t, c, 0, "k", "so that it has a clock")
+	c.fallback.mu.Lock()
+	defer c.fallback.mu.Unlock()
+	first := c.hintIncarnation(nil, 1)
+	clock := version.Clock{{Incarnation: first, HLC: 1}}
+	if again := c.hintIncarnation(clock, 2); again != first {
+		t.Error("a hint that has all the writes of an incarnation does not go on with it")
+	}
+	// The one of HLC 2 has been replayed and removed; what comes back has not seen it.
+	if other := c.hintIncarnation(clock, 3); other == first {
+		t.Error("a hint that lacks a write goes on with its incarnation: its clock would claim to have seen it")
+	}
+	before := len(*c.lives.seen.Load())
+	c.lives.saw(clock)
+	if after := len(*c.lives.seen.Load()); after != before || !c.Knows(clock, c.NowMS()) {
+		t.Error("an incarnation of a hint is kept in mind, or not known")
+	}
+}
+
+// seen calls back when a write ends, before anyone is told.
+type seen struct {
+	w    *waiter
+	look func()
+}
+
+func (s seen) Done(seq uint64, err error) {
+	s.look()
+	s.w.Done(seq, err)
+}
+
+func TestAWriteThatWasOverwrittenMeanwhileWinsAtAQuorumToo(t *testing.T) {
+	w := newWorldOf(t, 3, 3, quiet)
+	a, key := w.nodes[0], []byte("k")
+	ahead := version.MakeHLC(a.NowMS()+300, 0)
+	var fast, out version.Object
+	fast.Put(nil, version.Sibling{Dot: version.Dot{Incarnation: 77, HLC: ahead}, Written: ahead, Payload: []byte("from a fast clock")})
+	for _, c := range w.nodes[1:] {
+		seq, _, err := c.store.Merge(0, key, c.NowMS(), &fast, &out)
+		if err == nil {
+			err = c.store.Commit(seq)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var mu sync.Mutex
+	stale := 0
+	look := func() {
+		older := 0
+		for _, c := range w.nodes {
+			var o version.Object
+			if _, err := c.store.Get(0, key, &o); err == nil && bytes.Equal(o.Winner().Payload, []byte("from a fast clock")) {
+				older++
+			}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		stale = max(stale, older)
+	}
+	var waiters []*waiter
+	for _, value := range []string{"v1", "v2"} { // both are applied before anything is sent
+		wait := newWaiter()
+		var o version.Object
+		_, pending, err := a.Update(0, key, quorum.Need{}, a.NowMS(), &o, overwrite{c: a, key: key, value: []byte(value), plain: true}, seen{wait, look})
+		if err != nil || !pending {
+			t.Fatal(pending, err)
+		}
+		waiters = append(waiters, wait)
+	}
+	a.Kick()
+	for _, wait := range waiters {
+		if <-wait.ended; wait.err != nil {
+			t.Error(wait.err)
+		}
+	}
+	if stale > 1 {
+		t.Errorf("a write was acknowledged while an older value won at %d of 3 nodes", stale)
+	}
+}
+
+// executing runs forwarded commands as SETs, at once.
+type executing struct{ c *Coordinator }
+
+func (x executing) Settle() {}
+
+func (x executing) Execute(f *quorum.Forwarded, respond func([]byte, error)) {
+	key := f.Args[1]
+	var o version.Object
+	done := responding{respond}
+	_, pending, err := x.c.Update(0, key, f.Need, x.c.NowMS(), &o, overwrite{c: x.c, key: key, value: f.Args[2]}, done)
+	if !pending {
+		done.Done(0, err)
+	}
+}
+
+type responding struct{ respond func([]byte, error) }
+
+func (r responding) Done(_ uint64, err error) { r.respond([]byte("+OK\r\n"), err) }
+
+type forwardEnded chan error
+
+func (e forwardEnded) ForwardDone(_ []byte, err error) { e <- err }
+
+func TestTheRingChangesWhileCommandsAreForwarded(t *testing.T) {
+	w := newWorldOf(t, 2, 2, quiet)
+	to := w.nodes[1]
+	to.Serve(executing{to})
+	stop := make(chan struct{})
+	var installing sync.WaitGroup
+	installing.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				to.onDocument(to.agreement.Current())
+			}
+		}
+	})
+	defer installing.Wait()
+	defer close(stop)
+	for n := range 2000 {
+		ended := make(forwardEnded, 1)
+		f := &quorum.Forwarded{Args: [][]byte{[]byte("set"), fmt.Append(nil, "k", n), []byte("v")}}
+		if err := w.nodes[0].Forward(to.NodeID(), f, ended); err != nil {
+			t.Fatal(err)
+		}
+		w.nodes[0].Kick()
+		if err := <-ended; err != nil {
+			t.Fatalf("after %d commands: %v", n, err)
+		}
+	}
+}
