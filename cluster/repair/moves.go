@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"cartwheel/cluster/quorum"
 	"cartwheel/cluster/ring"
 )
 
@@ -65,7 +64,8 @@ func (r *Repair) sources(table *ring.Ring, m ring.Move) (from []ring.NodeID, nee
 	}
 	owners := table.Owners(m.Partition)
 	others := slices.DeleteFunc(slices.Clone(owners), func(id ring.NodeID) bool { return id == m.From || id == r.self })
-	return others, min(quorum.Majority(len(owners)), len(others))
+	majority := len(owners)/2 + 1
+	return others, min(majority, len(others))
 }
 
 // isFilled says whether all is here that has to be; the caller holds mu.
