@@ -91,7 +91,6 @@ type Coordinator struct {
 	fallback   fallback
 	executor   atomic.Pointer[quorum.Executor]
 	durable    atomic.Uint64 // with SyncOne: what is on the disk
-	hinted     atomic.Uint64 // the sequence of the last hint that nobody waits for
 	stats      stats
 
 	changed  atomic.Uint64 // counts what the topology depends on

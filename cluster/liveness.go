@@ -133,9 +133,9 @@ func (c *Coordinator) runPings() {
 		for _, p := range c.view.Load().peers {
 			c.ping(p)
 		}
-		if hinted := c.hinted.Load(); hinted > c.store.Committed() {
-			_ = c.store.Commit(hinted) // a failure stops the writes by itself
-		}
+		// Nobody may wait for hints, for repairs and for writes that have failed; a
+		// failure stops the writes by itself.
+		_ = c.store.CommitAll()
 		if n%10 == 0 {
 			c.saveLives()
 		}

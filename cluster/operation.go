@@ -223,18 +223,11 @@ func (w *waiter) wait(c *Coordinator) (seq uint64, err error) {
 
 // keepHint keeps, here, what an owner has missed, for when it is back.
 func (c *Coordinator) keepHint(owner ring.NodeID, db uint8, key []byte, o *version.Object) {
-	seq, err := c.store.AddHint(owner, db, key, c.store.NowMS(), o)
-	if err != nil {
+	if _, err := c.store.AddHint(owner, db, key, c.store.NowMS(), o); err != nil {
 		c.log.Debug().Err(err).Stringer("node", owner).Msg("no hint is kept: the node will be repaired")
 		return
 	}
 	c.stats.hints.Add(1)
-	for {
-		was := c.hinted.Load()
-		if was >= seq || c.hinted.CompareAndSwap(was, seq) {
-			return
-		}
-	}
 }
 
 // refused logs why a peer does not do what it was asked.

@@ -99,6 +99,9 @@ func (s *Store) commitOpen() error {
 	return s.Commit(seq)
 }
 
+// CommitAll is Commit of all that has been changed, for what nobody waits for.
+func (s *Store) CommitAll() error { return s.commitOpen() }
+
 // Committed returns the last sequence whose commit is done.
 func (s *Store) Committed() uint64 { return s.committed.Load() }
 
