@@ -289,7 +289,7 @@ func TestFallbacksTakeWritesForDeadOwners(t *testing.T) {
 }
 
 func TestTheSmallerHalfTakesWritesOfEveryKey(t *testing.T) {
-	w := newWorld(t, 5, 3)
+	w := newWorldOf(t, 5, 3, func(_ int, o *Options) { o.Store.Partitions = 256 })
 	for a := range w.nodes {
 		for b := range w.nodes {
 			w.net.setCut(address(a), address(b), (a < 2) != (b < 2))
