@@ -38,7 +38,7 @@ func sessions(seed uint64) workload {
 				w.do(o, readValue, "GET", o.Key)
 			case dice < 8:
 				o.Command = check.Del
-				w.do(o, readNothing, "DEL", o.Key)
+				w.do(o, readValue, "DEL", o.Key)
 			default:
 				o.Command, o.Life = check.Expire, life()
 				w.do(o, readValue, "PEXPIRE", o.Key, milliseconds(o.Life))
