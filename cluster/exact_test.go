@@ -85,7 +85,7 @@ func TestSiblingsAreExactlyWhatDotsAndContextsImplyWhateverFails(t *testing.T) {
 		lasting = time.Second
 	}
 	w := newWorld(t, 5, 3)
-	w.net.delayMax = 2 * time.Millisecond
+	w.net.setDelay(2 * time.Millisecond)
 	histories := make([]history, keys)
 	end := time.Now().Add(lasting)
 	var working sync.WaitGroup

@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -65,19 +66,20 @@ func TestTheEmptyKeyIsDrawnAndIsNotNone(t *testing.T) {
 
 func TestWhatIsDeadIsNotDrawn(t *testing.T) {
 	opts := memOptions(vfs.NewMem())
-	now := time.UnixMilli(1_700_000_000_000)
-	opts.Now = func() time.Time { return now }
+	var nowMS atomic.Int64
+	nowMS.Store(1_700_000_000_000)
+	opts.Now = func() time.Time { return time.UnixMilli(nowMS.Load()) }
 	c := open(t, opts)
 	mustSet(t, c, 0, "deleted", "v")
 	if err := update(c, 0, "deleted", quorum.Need{}, overwrite{}); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 100 { // counted until they are swept
-		if err := update(c, 0, fmt.Sprint("expired", i), quorum.Need{}, overwrite{value: []byte("v"), expireAtMS: now.UnixMilli() + 1}); err != nil {
+		if err := update(c, 0, fmt.Sprint("expired", i), quorum.Need{}, overwrite{value: []byte("v"), expireAtMS: nowMS.Load() + 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	now = now.Add(time.Millisecond)
+	nowMS.Add(1)
 	if key, found := randomKey(t, c, 0); found {
 		t.Errorf("drawn is %q", key)
 	}
@@ -91,8 +93,9 @@ func TestWhatIsDeadIsNotDrawn(t *testing.T) {
 
 func TestSizeCountsKeysAndTheirTimeToLive(t *testing.T) {
 	opts := memOptions(vfs.NewMem())
-	now := time.UnixMilli(1_700_000_000_000)
-	opts.Now = func() time.Time { return now }
+	var nowMS atomic.Int64
+	nowMS.Store(1_700_000_000_000)
+	opts.Now = func() time.Time { return time.UnixMilli(nowMS.Load()) }
 	c := open(t, opts)
 	want := func(keys, expires, meanTTLMS int64) {
 		t.Helper()
@@ -105,12 +108,12 @@ func TestSizeCountsKeysAndTheirTimeToLive(t *testing.T) {
 	want(0, 0, 0)
 	mustSet(t, c, 3, "stays", "v")
 	for i, ms := range []int64{1000, 3000} {
-		if err := update(c, 3, fmt.Sprint(i), quorum.Need{}, overwrite{value: []byte("v"), expireAtMS: now.UnixMilli() + ms}); err != nil {
+		if err := update(c, 3, fmt.Sprint(i), quorum.Need{}, overwrite{value: []byte("v"), expireAtMS: nowMS.Load() + ms}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	want(3, 2, 2000)
-	now = now.Add(time.Hour) // not swept yet: the mean is not below 0
+	nowMS.Add(time.Hour.Milliseconds()) // not swept yet: the mean is not below 0
 	want(3, 2, 0)
 }
 

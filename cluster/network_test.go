@@ -179,6 +179,13 @@ func (n *network) isCut(from, to string) bool {
 	return n.cut[[2]string{from, to}]
 }
 
+// setDelay delays what is sent by up to so long.
+func (n *network) setDelay(most time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.delayMax = most
+}
+
 func (n *network) delay() time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()

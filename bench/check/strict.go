@@ -24,7 +24,11 @@ func Strict(h *History) (violations []Violation) {
 		v, wrong := versionsOf(key, operations[key], finals[key])
 		violations = append(violations, wrong...)
 		slices.SortFunc(v.reads, func(a, b *read) int { return int(a.Call - b.Call) })
+		first := len(violations)
 		for i, r := range v.reads {
+			if len(violations)-first > violationsMax {
+				break // the rest tells nothing new
+			}
 			violations = append(violations, v.sees(r)...)
 			violations = append(violations, v.goesOn(v.reads[:i], r)...)
 		}
@@ -34,6 +38,9 @@ func Strict(h *History) (violations []Violation) {
 	}
 	return violations
 }
+
+// violationsMax is of one key: after so many its other reads are not looked at.
+const violationsMax = 100
 
 // sees judges a read by the writes that were acknowledged before it began.
 func (v *versions) sees(r *read) (violations []Violation) {

@@ -132,7 +132,7 @@ func (n *nemesis) begin(ctx context.Context, f check.Fault) error {
 		}
 		if f.Kind == skew {
 			n.offsets[f.Nodes[0]].Store(int64(n.between(0, 2*skewMax) - skewMax))
-			return first.Restart(ctx)
+			return n.start(ctx, f.Nodes)
 		}
 		return nil
 	}

@@ -103,7 +103,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	offsets := make([]atomic.Int64, o.Nodes)
 	options := local.Options{Nodes: o.Nodes, Dir: dir, Args: o.Args, ArgsOf: func(i int) []string {
 		if offset := offsets[i].Load(); offset != 0 {
-			return []string{skewFlag, time.Duration(offset).String()}
+			return []string{skewFlag + "=" + time.Duration(offset).String()} // which may begin with a minus
 		}
 		return nil
 	}}
