@@ -264,6 +264,13 @@ func (c *Coordinator) Knows(clock version.Clock, nowMS int64) bool {
 	return !c.view.Load().alone && c.store.Observe(highest) == nil
 }
 
+// Saw makes the incarnations of a clock known: a client is about to get it.
+func (c *Coordinator) Saw(clock version.Clock) {
+	if !c.view.Load().alone {
+		c.lives.saw(clock)
+	}
+}
+
 // Commit returns when everything up to a sequence is as durable as the sync
 // mode says. On an error it is not known what of it will be there.
 func (c *Coordinator) Commit(seq uint64) error {

@@ -54,6 +54,7 @@ type call struct {
 	wake    chan struct{} // of a slow command: told when waiting is 0
 	hash    uint64        // of the key, for conflicts
 	solid   bool          // its write is applied here already
+	alone   bool          // no other node holds the key
 	spoiled bool          // by a panic: parts may be under way that nobody waits for
 
 	key      int // the position of the key that the handler is called for
@@ -260,6 +261,7 @@ func (c *call) start(p *part) (pending bool) {
 	}
 	direct := c.h.direct != nil && c.h.direct(c)
 	to, place := c.srv.keys.Route(key, direct || c.h.lone != nil || c.s.forwarded)
+	c.alone = place == quorum.Alone
 	switch {
 	case place == quorum.Away && c.s.forwarded:
 		p.err = errNotHere

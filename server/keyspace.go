@@ -27,6 +27,7 @@ type Keyspace interface {
 	Kick()
 	Dot(key []byte, clock version.Clock, nowMS int64, floor version.HLC) (version.Dot, error)
 	Knows(clock version.Clock, nowMS int64) bool
+	Saw(clock version.Clock)
 
 	Commit(seq uint64) error
 	Committed() uint64

@@ -124,6 +124,7 @@ func vget(c *call, v *view) {
 
 // context replies with a clock as a context of the key.
 func (c *call) context(clock version.Clock) {
+	c.srv.keys.Saw(clock) // it will come back
 	c.w.Bulk(version.AppendContext(nil, clock, c.db, c.args[1]))
 }
 

@@ -60,9 +60,10 @@ func (v *view) touch(expireAtMS int64) {
 	v.put(v.o.Clock, version.Sibling{Payload: v.win.Payload, ExpireAtMS: expireAtMS, Written: v.win.Written})
 }
 
-// remove deletes what is there, if anything is.
+// remove deletes what is there. Where other nodes may have what this one does not
+// see, a tombstone is written even if nothing is: it must win over what they have.
 func (v *view) remove() {
-	if v.o.DeadAt(v.c.nowMS) && !v.lost {
+	if v.c.alone && v.o.DeadAt(v.c.nowMS) && !v.lost {
 		return
 	}
 	v.put(v.o.Clock, version.Sibling{Tombstone: true})
