@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cartwheel/cluster/quorum"
+	"cartwheel/store"
 	"cartwheel/store/version"
 )
 
@@ -188,5 +189,26 @@ func TestTheRingChangesWhileCommandsAreForwarded(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Fatalf("after %d commands: %v", n, err)
 		}
+	}
+}
+
+// The topology is kept until something in it changes: its own hints come and go
+// without anyone being told.
+func TestTheTopologyShowsHowManyHintsThereAreNow(t *testing.T) {
+	w := newWorldOf(t, 1, 1, quiet)
+	c := w.nodes[0]
+	own := func() int64 { top := c.Topology(); return top.Nodes[top.Self].Hints }
+	if own() != 0 {
+		t.Fatal("there are hints from the beginning")
+	}
+	var o version.Object
+	dot := version.Dot{Incarnation: 77, HLC: version.MakeHLC(c.NowMS(), 0)}
+	o.Put(nil, version.Sibling{Dot: dot, Written: dot.HLC, Payload: []byte("v")})
+	absent := [20]byte{1}
+	if _, err := c.store.AddHint(absent, 0, []byte("k"), c.NowMS(), &o); err != nil || own() != 1 {
+		t.Errorf("with one: %d, %v", own(), err)
+	}
+	if _, err := c.store.RemoveHint(absent, store.NewKey(0, []byte("k")), &o); err != nil || own() != 0 {
+		t.Errorf("without any more: %d, %v", own(), err)
 	}
 }

@@ -42,13 +42,9 @@ func parseMarks(b []byte) (marks [databases]version.HLC, ok bool) {
 
 func (c *Coordinator) appendStatus(dst []byte) []byte {
 	dst = appendMarks(dst, c.store.FlushMarks())
-	var hints, bytes int64
-	for _, h := range c.store.HintOwners() {
-		hints += h.Count
-		bytes += h.Bytes
-	}
-	dst = binary.BigEndian.AppendUint64(dst, uint64(hints))
-	dst = binary.BigEndian.AppendUint64(dst, uint64(bytes))
+	held := c.held()
+	dst = binary.BigEndian.AppendUint64(dst, uint64(held.hints))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(held.hintBytes))
 	return c.lives.append(dst)
 }
 

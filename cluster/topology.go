@@ -10,22 +10,32 @@ import (
 type seenTopology struct {
 	v       *view
 	changed uint64
+	hints   status // that this node holds: no event tells of them
 	made    *ring.Topology
 }
 
 // Topology returns how this node sees the cluster. It is the same until something
 // in it changes.
 func (c *Coordinator) Topology() *ring.Topology {
-	v, changed := c.view.Load(), c.changed.Load()
-	if seen := c.topology.Load(); seen != nil && seen.v == v && seen.changed == changed {
+	v, changed, hints := c.view.Load(), c.changed.Load(), c.held()
+	if seen := c.topology.Load(); seen != nil && seen.v == v && seen.changed == changed && seen.hints == hints {
 		return seen.made
 	}
-	made := c.makeTopology(v)
-	c.topology.Store(&seenTopology{v, changed, made})
+	made := c.makeTopology(v, hints)
+	c.topology.Store(&seenTopology{v, changed, hints, made})
 	return made
 }
 
-func (c *Coordinator) makeTopology(v *view) *ring.Topology {
+// held is what this node holds for others.
+func (c *Coordinator) held() (held status) {
+	for _, h := range c.store.HintOwners() {
+		held.hints += h.Count
+		held.hintBytes += h.Bytes
+	}
+	return held
+}
+
+func (c *Coordinator) makeTopology(v *view, own status) *ring.Topology {
 	d := v.ring.Document()
 	t := &ring.Topology{Cluster: d.Cluster.String(), Epoch: v.epoch, Replicas: d.Replicas, Moving: len(d.Moves)}
 	index := make(map[ring.NodeID]int, len(d.Members))
@@ -42,10 +52,7 @@ func (c *Coordinator) makeTopology(v *view) *ring.Topology {
 			}
 		} else {
 			n.Up, t.Self = true, i
-			for _, h := range c.store.HintOwners() {
-				n.Hints += h.Count
-				n.HintBytes += h.Bytes
-			}
+			n.Hints, n.HintBytes = own.hints, own.hintBytes
 		}
 		t.Nodes = append(t.Nodes, n)
 	}
