@@ -3,6 +3,7 @@ package compat
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -16,7 +17,13 @@ func TestClusterPortAnswersAsARedisCluster(t *testing.T) {
 		t.Skip("Redis is no ring")
 	}
 	need(t, "redis-server")
-	reference, err := proc.StartRedis(t.Context(), proc.Options{Args: []string{"--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"}})
+	bus, err := proc.FreePort() // by default 10000 above the other, where somebody may listen
+	if err != nil {
+		t.Fatal(err)
+	}
+	reference, err := proc.StartRedis(t.Context(), proc.Options{Args: []string{
+		"--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1", "--cluster-port", strconv.Itoa(bus),
+	}})
 	redis := owned(t, reference, err)
 	ring, err := local.Start(t.Context(), local.Options{Nodes: 1})
 	if err != nil {
