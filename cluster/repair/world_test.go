@@ -279,6 +279,10 @@ func (n *node) hintCount(owner ring.NodeID) int64 {
 // everything returns what a node stores, as text.
 func (n *node) everything() map[string]string {
 	n.w.t.Helper()
+	// Trees tell of a change at once, Scan when it is committed.
+	if err := n.store.Sync(); err != nil {
+		n.w.t.Fatal(err)
+	}
 	all := map[string]string{}
 	err := n.store.Scan(0, ^ring.Token(0), func(k store.Key, o *version.Object) bool {
 		all[fmt.Sprintf("%d/%s", k.DB, k.User)] = fmt.Sprintf("%+v", *o)

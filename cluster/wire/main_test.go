@@ -74,8 +74,11 @@ func newRig(t testing.TB, opts rigOptions) *rig {
 	if opts.link.Hello == nil {
 		opts.link.Hello = hello(1)
 	}
+	var connecting sync.Mutex // the lanes dial at the same time
 	opts.link.Dial = func(context.Context, Lane) (net.Conn, error) {
+		connecting.Lock()
 		dialed, accepted := opts.connect()
+		connecting.Unlock()
 		if dialed == nil {
 			return nil, errors.New("nobody there")
 		}
