@@ -40,6 +40,10 @@ type rowBatch struct {
 	// gone are the ranges of rows that go, before rows: pairs of the first row
 	// and the one after the last.
 	gone [][2][]byte
+	// soonestMS is when the first expiry row in it is due; 0: there is none.
+	soonestMS int64
+	// index has, for each token of an object's row, the last row of it; for gather.
+	index map[uint64]int32
 }
 
 type rowChange struct {
@@ -65,6 +69,9 @@ func (b *rowBatch) remove(keys []byte)     { b.add(keys, nil, true) }
 func (b *rowBatch) add(keys, value []byte, remove bool) {
 	from := len(b.keys)
 	b.keys = keys
+	if key := keys[from:]; key[0] == prefixExpiry && len(key) >= 9 {
+		b.expires(int64(binary.BigEndian.Uint64(key[1:])))
+	}
 	b.rows = append(b.rows, rowChange{from, len(keys), value, remove})
 	b.bytes += len(keys) - from + len(value)
 }
@@ -141,5 +148,41 @@ func (b *rowBatch) reset() {
 		return
 	}
 	clear(b.rows) // so that the values can be collected
-	b.keys, b.rows, b.bytes, b.gone = b.keys[:0], b.rows[:0], 0, nil
+	b.keys, b.rows, b.bytes, b.gone, b.soonestMS = b.keys[:0], b.rows[:0], 0, nil, 0
+}
+
+func (b *rowBatch) expires(atMS int64) {
+	if atMS != 0 && (b.soonestMS == 0 || atMS < b.soonestMS) {
+		b.soonestMS = atMS
+	}
+}
+
+// gather adds the changes of another batch, which has no ranges, to this one, which
+// has been made by gather only. An object's row that is in it already is replaced.
+func (b *rowBatch) gather(from *rowBatch) {
+	if b.index == nil {
+		b.index = make(map[uint64]int32)
+	}
+	b.expires(from.soonestMS)
+	for i := range from.rows {
+		r := &from.rows[i]
+		key := from.keys[r.from:r.to]
+		at := int32(len(b.rows))
+		if key[0] == prefixObject && len(key) >= 9 {
+			token := binary.BigEndian.Uint64(key[1:])
+			if last, known := b.index[token]; known {
+				old := &b.rows[last]
+				if bytes.Equal(key, b.keys[old.from:old.to]) {
+					b.bytes += len(r.value) - len(old.value)
+					old.value, old.remove = r.value, r.remove
+					continue
+				}
+			}
+			b.index[token] = at // any later row of this token comes after it
+		}
+		start := len(b.keys)
+		b.keys = append(b.keys, key...)
+		b.rows = append(b.rows, rowChange{start, len(b.keys), r.value, r.remove})
+		b.bytes += len(key) + len(r.value)
+	}
 }

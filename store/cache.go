@@ -10,21 +10,21 @@ import (
 )
 
 // A cache holds encoded objects, and the knowledge that a key is absent, within
-// a budget of bytes. It is written through: what a commit still has to make
-// durable is in it already, and stays until the commit is done.
+// a budget of bytes. It is written through: what is still to be committed is in it
+// already, and stays until a checkpoint has given it to Pebble.
 //
 //  1. A key's hash picks a shard and, there, a chain of entries.
 //  2. An entry holds key and object in one slice that is never changed, so a
 //     reader may keep what get returned.
 //  3. Over budget, a hand goes round the shard's entries (CLOCK): one that was
 //     read since the hand last came by is spared once, one whose sequence is
-//     not committed yet is spared until it is.
+//     not checkpointed yet is spared until it is.
 //
 // The hash is seeded by process, so that nobody can choose keys that collide.
 type cache struct {
-	seed      maphash.Seed
-	shards    [cacheShards]cacheShard
-	committed func() uint64 // the last sequence whose commit is done
+	seed         maphash.Seed
+	shards       [cacheShards]cacheShard
+	checkpointed func() uint64 // the last sequence that need not stay
 	// entryBytesMax is the size of the largest entry that is kept: one larger
 	// would push out too many others.
 	entryBytesMax int
@@ -36,7 +36,7 @@ const (
 	// its share of the chains' heads and of the allocator's rounding.
 	entryOverhead = 96
 	noEntry       = int32(-1)
-	// pinnedMax is how many entries whose commit is still to come an eviction
+	// pinnedMax is how many entries whose checkpoint is still to come an eviction
 	// passes before it gives up until the next.
 	pinnedMax = 256
 )
@@ -65,9 +65,9 @@ type cacheEntry struct {
 	read   bool
 }
 
-func newCache(budget int64, committed func() uint64) *cache {
+func newCache(budget int64, checkpointed func() uint64) *cache {
 	share := budget / cacheShards
-	c := &cache{seed: maphash.MakeSeed(), committed: committed, entryBytesMax: int(min(share/2, 1<<20))}
+	c := &cache{seed: maphash.MakeSeed(), checkpointed: checkpointed, entryBytesMax: int(min(share/2, 1<<20))}
 	for i := range c.shards {
 		c.shards[i].budget = share
 		c.shards[i].reset()
@@ -145,7 +145,7 @@ func (c *cache) prefetch(hashes []uint64) (touched uint64) {
 }
 
 // put stores buf, which is the key and then its object and which the cache
-// keeps. seq is the commit that makes it durable.
+// keeps. seq is the commit that makes it durable, 0 where Pebble has it.
 func (c *cache) put(hash uint64, token ring.Token, buf []byte, keyLen int, seq uint64) {
 	if buf == nil { // the empty key, absent: a nil buf would mark the entry as free
 		buf = []byte{}
@@ -165,8 +165,8 @@ func (c *cache) put(hash uint64, token ring.Token, buf []byte, keyLen int, seq u
 	s.evict(c)
 }
 
-// trimAfter evicts what had to stay over the budget until it was committed, by
-// a commit of so many bytes. What small ones leave is left to later puts.
+// trimAfter evicts what had to stay over the budget until a checkpoint of so many
+// bytes. What small ones leave is left to later puts.
 func (c *cache) trimAfter(bytes int) {
 	if bytes < c.entryBytesMax {
 		return
@@ -176,6 +176,49 @@ func (c *cache) trimAfter(bytes int) {
 		s.mu.Lock()
 		s.evict(c)
 		s.mu.Unlock()
+	}
+}
+
+// A cached is what an entry holds: a key and its object in one slice.
+type cached struct {
+	hash   uint64
+	buf    []byte
+	keyLen int
+}
+
+// rollBack takes back what was not committed: the last of what was, where it is among
+// gathered, takes its place, else it is forgotten, since Pebble has what was. For each
+// key a reader finds one or the other.
+func (c *cache) rollBack(committed uint64, gathered []cached) {
+	byShard := make(map[*cacheShard][]cached, cacheShards)
+	for _, g := range gathered {
+		s := c.shard(g.hash)
+		byShard[s] = append(byShard[s], g)
+	}
+	for i := range c.shards {
+		c.shards[i].rollBack(committed, byShard[&c.shards[i]])
+	}
+}
+
+func (s *cacheShard) rollBack(committed uint64, gathered []cached) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := make(map[int32]cached)
+	for _, g := range gathered {
+		if i := s.find(g.hash, g.buf[:g.keyLen]); i != noEntry && s.entries[i].seq > committed {
+			last[i] = g
+		}
+	}
+	for i := range s.entries {
+		e := &s.entries[i]
+		g, is := last[int32(i)]
+		switch {
+		case is:
+			s.bytes += int64(cap(g.buf) - cap(e.buf))
+			e.buf, e.seq = g.buf, committed
+		case e.buf != nil && e.seq > committed:
+			s.remove(int32(i))
+		}
 	}
 }
 
@@ -254,7 +297,7 @@ func (s *cacheShard) evict(c *cache) {
 	if !s.over() {
 		return
 	}
-	committed := c.committed()
+	checkpointed := c.checkpointed()
 	pinned := 0
 	for range 2 * len(s.entries) {
 		if !s.over() || pinned > pinnedMax {
@@ -265,7 +308,7 @@ func (s *cacheShard) evict(c *cache) {
 		e := &s.entries[i]
 		switch {
 		case e.buf == nil:
-		case e.seq > committed:
+		case e.seq > checkpointed:
 			pinned++
 		case e.read && len(e.buf) <= c.entryBytesMax:
 			e.read = false

@@ -54,7 +54,7 @@ func TestAFullDiskRefusesWritesAndRecovers(t *testing.T) {
 		t.Errorf("a delete below half the reserve: %v", err)
 	}
 	wantRead(t, s, 0, "b", "v")
-	s.cache.clear()
+	forget(t, s)
 	wantRead(t, s, 0, "b", "v")
 
 	setFree(reserve)

@@ -111,6 +111,7 @@ func crashes(t *testing.T, mode SyncMode, durable func(*Store, *ledger) map[stri
 			opts := memOptions(fs)
 			opts.Sync = mode
 			s := openStore(t, opts)
+			s.logBytes = 256 << 10 // many segments
 			l := &ledger{begun: map[string]int{}, acked: map[string]int{}}
 			stop := make(chan struct{})
 			var writer sync.WaitGroup
@@ -162,7 +163,7 @@ func TestAlwaysEveryAcknowledgedWriteSurvivesAPowerCut(t *testing.T) {
 func TestEverysecWhatWasSyncedSurvivesAPowerCut(t *testing.T) {
 	crashes(t, SyncEverysec, func(s *Store, l *ledger) map[string]int {
 		lowest := l.snapshot(acked)
-		s.wal.syncDirty()
+		_ = s.syncLog()
 		return lowest
 	})
 }
@@ -221,6 +222,7 @@ func TestAKilledProcessLosesNothing(t *testing.T) {
 			opts := memOptions(fs)
 			opts.Sync = mode
 			s := openStore(t, opts)
+			s.logBytes = 256 << 10 // many segments
 			l := &ledger{begun: map[string]int{}, acked: map[string]int{}}
 			whole := vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))}
 			stop := make(chan struct{})

@@ -163,7 +163,7 @@ func TestAfterAFailureReadsShowNothingThatWasNeverCommitted(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.on.Store(true)
-	s.wal.syncDirty()
+	_ = s.syncLog()
 	if err := s.Commit(s.openSeq()); !errors.Is(err, ErrCommit) {
 		t.Fatalf("commit: %v", err)
 	}

@@ -34,7 +34,7 @@ func TestAFlushHidesAtOnceAndForEver(t *testing.T) {
 	for name, flushed := range map[string][]uint8{"one of two databases": {1}, "all that have keys": {1, 2}} {
 		t.Run(name, func(t *testing.T) {
 			s := openFilled(t, 1, 2)
-			s.cache.clear()
+			forget(t, s)
 			read(s, 1, "key1") // from disk into the cache
 			flush(t, s, flushed...)
 			left := 100 - 50*len(flushed)
@@ -91,7 +91,7 @@ func TestWritesAfterAFlushStayThroughItsReclaim(t *testing.T) {
 		check()
 		reclaim(t, s)
 		check()
-		s.cache.clear()
+		forget(t, s)
 		check()
 		s = reopen(t, s)
 		check()
@@ -146,7 +146,7 @@ func TestWhatComesLateFromBeforeTheMarkStaysHidden(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantRead(t, s, 1, "late", "(absent)")
-	s.cache.clear()
+	forget(t, s)
 	wantRead(t, s, 1, "late", "(absent)")
 	if n := s.Counts(1); n != (Counts{}) {
 		t.Errorf("counted are %+v", n)
@@ -258,7 +258,7 @@ func TestAFlushSparesTheCorruptObjectsOfOtherDatabases(t *testing.T) {
 	s = openStore(t, opts)
 	waitCounts(t, s)
 	flush(t, s, 1)
-	s.cache.clear()
+	forget(t, s)
 	wantRead(t, s, 0, "bad", "(corrupt)")
 	wantRead(t, s, 1, "k", "(absent)")
 	if err := commit(s, 0, "bad", write{value: "new", blind: true}); err != nil {

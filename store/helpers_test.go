@@ -144,6 +144,7 @@ func wantRead(t testing.TB, s *Store, db uint8, key, want string) {
 // rows counts Pebble's committed rows of a prefix.
 func rows(t testing.TB, s *Store, prefix byte) int {
 	t.Helper()
+	checkpoint(t, s)
 	iter, err := s.db.NewIter(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -181,7 +182,7 @@ func fixedWatermark(at *version.HLC) func(ring.Partition) version.HLC {
 // wantTreesOfWhatIsStored compares the hash trees with those that a scan makes.
 func wantTreesOfWhatIsStored(t testing.TB, s *Store) {
 	t.Helper()
-	if err := s.commitOpen(); err != nil {
+	if err := s.checkpointOpen(); err != nil {
 		t.Fatal(err)
 	}
 	for p := range ring.Partition(s.Partitions()) {
@@ -199,4 +200,41 @@ func wantTreesOfWhatIsStored(t testing.TB, s *Store) {
 			t.Fatalf("partition %d has the leaves\n%x\nthose of what is stored are\n%x", p, got, want)
 		}
 	}
+}
+
+// checkpoint makes what is committed be among Pebble's rows.
+func checkpoint(t fataler, s *Store) {
+	t.Helper()
+	if err := s.checkpoint(); err != nil {
+		t.Fatalf("checkpoint: %v", err)
+	}
+}
+
+// retire has Pebble make durable what is committed, and retires the log of it.
+func retire(t fataler, s *Store) {
+	t.Helper()
+	checkpoint(t, s)
+	s.commitMu.Lock()
+	err := s.commitLog.rotate()
+	s.commitMu.Unlock()
+	if err == nil {
+		err = s.retire(s.commitLog.current.number)
+	}
+	if err != nil {
+		t.Fatalf("retire: %v", err)
+	}
+}
+
+// forget empties the caches, so that reads go to Pebble.
+func forget(t fataler, s *Store) {
+	t.Helper()
+	checkpoint(t, s)
+	s.cache.clear()
+	s.hints.cache.clear()
+}
+
+// A fataler is a test, or a rapid.T.
+type fataler interface {
+	Helper()
+	Fatalf(format string, args ...any)
 }

@@ -207,7 +207,7 @@ func (s *Store) setHint(owner ring.NodeID, k Key, row, buf []byte, keyLen int) (
 	}
 	s.hints.cache.put(s.hints.hash(buf[:keyLen]), k.Token, buf, keyLen, s.open.seq)
 	if s.failure.Load() != nil {
-		s.hints.cache.clear() // fail may have cleared it before the put
+		s.forgetUncommitted() // fail may have done so before the put
 	}
 	return s.open.seq, rows.bytes > batchBytesMax
 }

@@ -167,7 +167,7 @@ func (m *hintModel) commit(*rapid.T) {
 		m.t.Fatal(err)
 	}
 	if rapid.Bool().Draw(m.t, "forget") {
-		m.s.hints.cache.clear()
+		forget(m.t, m.s)
 	}
 }
 
@@ -310,7 +310,7 @@ func TestAHintIsAsDurableAsItsCommit(t *testing.T) {
 		opts.Sync, opts.Now = mode, newFakeClock(noon).now
 		s := openStore(t, opts)
 		mustHint(t, s, otherNode(1), 0, "k", value("v", at(noon)))
-		s.wal.syncDirty()
+		_ = s.syncLog()
 		opts.FS = fs.CrashClone(vfs.CrashCloneCfg{})
 		after := openStore(t, opts)
 		if held := hinted(t, after, otherNode(1), 10, 1<<20); len(held) != 1 {
@@ -422,6 +422,7 @@ func TestACorruptHintIsAnErrorAndThenOwed(t *testing.T) {
 	mustHint(t, s, owner, 0, "good", value("v", at(noon)))
 	damageHint := func() {
 		row := NewKey(0, []byte("bad")).appendHint(nil, owner)
+		checkpoint(t, s)
 		text, closer, err := s.db.Get(row)
 		if err != nil {
 			t.Fatal(err)
@@ -429,10 +430,10 @@ func TestACorruptHintIsAnErrorAndThenOwed(t *testing.T) {
 		text = slices.Clone(text)
 		_ = closer.Close()
 		text[len(text)-1] ^= 1
-		if err := s.db.Set(row, text, pebble.Sync); err != nil {
+		if err := s.db.Set(row, text, pebble.NoSync); err != nil {
 			t.Fatal(err)
 		}
-		s.hints.cache.clear()
+		forget(t, s)
 	}
 	damageHint()
 	var o version.Object
@@ -481,7 +482,7 @@ func TestAfterAFailureNoHintIsShownThatWasNeverCommitted(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.on.Store(true)
-	s.wal.syncDirty()
+	_ = s.syncLog()
 	if err := s.Commit(s.openSeq()); !errors.Is(err, ErrCommit) {
 		t.Fatal(err)
 	}

@@ -135,6 +135,9 @@ func (s *Store) flush(marks [Databases]version.HLC) error {
 	if err := s.Commit(seq); err != nil {
 		return err
 	}
+	if err := s.checkpoint(); err != nil { // the caches are to be cleared
+		return err
+	}
 	for _, db := range raised {
 		s.marks.byDB[db].Store(uint64(marks[db]))
 		s.marks.reclaim[db].Store(!whole)
@@ -205,7 +208,7 @@ func (s *Store) reclaimPartition(p ring.Partition, marked [Databases]version.HLC
 	lock := &s.locks[p]
 	lock.Lock()
 	defer lock.Unlock()
-	if err := s.commitOpen(); err != nil { // the scan sees what is committed
+	if err := s.checkpointOpen(); err != nil {
 		return err
 	}
 	var left census

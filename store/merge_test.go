@@ -74,7 +74,7 @@ func TestMergeIsThatOfAllThatCameInAnyOrderWithWritesBetween(t *testing.T) {
 				if err := s.Commit(s.openSeq()); err != nil {
 					rt.Fatal(err)
 				}
-				s.cache.clear()
+				forget(t, s)
 			default:
 				remote := version.Object{}
 				if len(sent) > 0 && rapid.Bool().Draw(rt, "again") {
@@ -298,7 +298,7 @@ func TestAMergeReplacesACorruptObject(t *testing.T) {
 		t.Error("nothing changed")
 	}
 	wantRead(t, s, 0, "bad", "good")
-	s.cache.clear()
+	forget(t, s)
 	wantRead(t, s, 0, "bad", "good")
 	if n := rows(t, s, prefixQuarantine); n != 1 {
 		t.Errorf("%d rows are in quarantine", n)
@@ -378,13 +378,13 @@ func TestDigestAndFormAreThoseOfTheObject(t *testing.T) {
 		}
 		for _, where := range []string{"cached", "stored"} {
 			if where == "stored" {
-				s.cache.clear()
+				forget(t, s)
 			}
 			if hash, _, err := s.Digest(0, []byte(key)); err != nil || hash != o.Hash() || (hash == 0) != (siblings == 0) {
 				t.Errorf("%s, %s: the digest is %x, want %x: %v", key, where, hash, o.Hash(), err)
 			}
 			if where == "stored" {
-				s.cache.clear()
+				forget(t, s)
 			}
 			text, _, err := s.GetEncoded(0, []byte(key), []byte("frame"))
 			if err != nil || string(text[:5]) != "frame" {

@@ -59,7 +59,7 @@ func TestADroppedPartitionIsGoneAndTheOthersAreNot(t *testing.T) {
 		wantTreesOfWhatIsStored(t, s)
 	}
 	check(s)
-	s.cache.clear()
+	forget(t, s)
 	check(s)
 	opts.FS = fs.CrashClone(vfs.CrashCloneCfg{})
 	after := openStore(t, opts)
@@ -93,6 +93,7 @@ func TestTheRoomOfADroppedPartitionIsFreedByItself(t *testing.T) {
 	if err := s.commitOpen(); err != nil {
 		t.Fatal(err)
 	}
+	checkpoint(t, s)
 	if err := s.db.Flush(); err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,6 @@ const memtableBytesMax = 8 << 20
 
 // openPebble opens the database below s.opts.Dir.
 func (s *Store) openPebble() error {
-	s.wal = newWALFS(s.fs, s.opts.Sync, s.fail)
 	memory := s.opts.MemoryBytes
 	memtable := min(memory/8, memtableBytesMax)
 	if s.opts.memtableBytes != 0 {
@@ -28,12 +27,10 @@ func (s *Store) openPebble() error {
 	blocks := pebble.NewCache(memory/2 - 2*memtable)
 	defer blocks.Unref()
 	opts := &pebble.Options{
-		FS:     s.wal,
-		Logger: pebbleLogger{s},
-		// The newest before FormatWALSyncChunks. From that on a log says in itself
-		// how far it was synced, which walFS makes a lie: after a power cut Pebble
-		// would take the end of the log for corruption and refuse to open.
-		FormatMajorVersion: pebble.FormatColumnarBlocks,
+		FS:                 s.fs,
+		Logger:             pebbleLogger{s},
+		FormatMajorVersion: pebble.FormatNewest,
+		DisableWAL:         true, // there is the commit log
 		Cache:              blocks,
 		// One memtable fills while others are flushed; a fifth makes writers wait.
 		MemTableSize:                uint64(memtable),
@@ -72,12 +69,6 @@ func (s *Store) pebbleEvents() *pebble.EventListener {
 			s.log.Warn().Str("reason", info.Reason).Msg("pebble: writes wait")
 		},
 		WriteStallEnd: func() { s.stalledSince.Store(0) },
-		WALCreated:    func(pebble.WALCreateInfo) { s.unflushed.Add(1) }, // for a new memtable
-		FlushEnd: func(info pebble.FlushInfo) {
-			if info.Err == nil && s.unflushed.Add(-int32(info.Input)) < 0 {
-				s.unflushed.Store(0)
-			}
-		},
 	}
 }
 
@@ -86,11 +77,6 @@ const (
 	memtablesMax = 5
 	sublevelsMax = 24
 )
-
-// lookAtLevels notes whether writers may soon have to wait for level 0.
-func (s *Store) lookAtLevels() {
-	s.crowded.Store(int(s.db.Metrics().Levels[0].Sublevels) > sublevelsMax/2)
-}
 
 // backgroundRetry is the pause before Pebble tries background work again.
 const backgroundRetry = 10 * time.Millisecond

@@ -67,7 +67,7 @@ func (s *Store) compact(first, last ring.Token) {
 				s.log.Error().Err(err).Msg("cannot compact what was dropped")
 			}
 			return
-		case <-s.committer.gaveUp:
+		case <-s.gaveUp:
 			return
 		case <-stop:
 			cancel()

@@ -38,7 +38,7 @@ func (s *Store) recount(p ring.Partition) error {
 	defer s.counters.setting.Unlock()
 	lock := &s.locks[p]
 	lock.Lock()
-	if err := s.commitOpen(); err != nil {
+	if err := s.checkpointOpen(); err != nil {
 		lock.Unlock()
 		return err
 	}
@@ -182,7 +182,7 @@ func (s *Store) takeSaved(row []byte, decode func([]byte) bool) (taken bool, err
 	if err := closer.Close(); err != nil {
 		return false, err
 	}
-	if err := s.db.Delete(row, pebble.Sync); err != nil {
+	if err := s.db.Delete(row, pebble.NoSync); err != nil {
 		return false, err
 	}
 	return decode(text), nil

@@ -39,7 +39,7 @@ func TestWhatIsWrittenIsReadFromTheCacheAndFromDisk(t *testing.T) {
 		wantRead(t, s, 3, "a", "(absent)") // that it is absent is cached too
 	}
 	check()
-	s.cache.clear()
+	forget(t, s)
 	check()
 	s = reopen(t, s)
 	check()

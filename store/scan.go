@@ -38,6 +38,9 @@ func (s *Store) scanObjects(from pebble.Reader, first, last ring.Token, visit fu
 // is known. It sees what is committed; what it passes is valid during the call.
 func (s *Store) Scan(first, last ring.Token, visit func(k Key, o *version.Object) bool) error {
 	var o version.Object
+	if err := s.checkpoint(); err != nil {
+		return err
+	}
 	err := s.scanObjects(s.db, first, last, func(k Key, text []byte) error {
 		object := &o
 		if _, err := s.decodeStored(k, text, &o); err != nil {
@@ -60,6 +63,9 @@ func (s *Store) Scan(first, last ring.Token, visit func(k Key, o *version.Object
 // scanPrefix calls visit with the committed rows that begin with prefix, from
 // the first at or after from, until it returns an error.
 func (s *Store) scanPrefix(prefix, from []byte, visit func(row, text []byte) error) error {
+	if err := s.checkpoint(); err != nil {
+		return err
+	}
 	iter, err := s.db.NewIter(&pebble.IterOptions{
 		LowerBound: bytes.Clone(append(prefix[:len(prefix):len(prefix)], from...)),
 		UpperBound: after(prefix),

@@ -24,12 +24,11 @@ var errNotExist = iofs.ErrNotExist
 // A Store holds one node's objects. Its methods are safe for concurrent use.
 //
 // Locks are taken in this order: counters.setting, then locks[p] (several in ascending order), then
-// commitMu, then hints.mu, then open.mu; nodeMu, suspects.mu and the caches' are innermost.
+// commitMu, then hints.mu, then open.mu; nodeMu, suspects.mu, gathered.mu, the log's and the caches' are innermost.
 type Store struct {
 	opts Options
 	log  zerolog.Logger
 	fs   vfs.FS
-	wal  *walFS
 	db   *pebble.DB
 	lock io.Closer // of the data directory
 
@@ -54,12 +53,19 @@ type Store struct {
 	open      openBatch
 	commitMu  sync.Mutex    // held by the one who commits
 	committed atomic.Uint64 // the last sequence whose commit is done
-	committer committer
-	unflushed atomic.Int32 // about how many memtables wait to be flushed, the one that fills included
-	crowded   atomic.Bool  // level 0 has many tables
+	commitLog *commitLog
+
+	gathered     gathered
+	checkpointed atomic.Uint64 // the last sequence whose rows Pebble has
+	checkpoints  sync.WaitGroup
+	// checkpointBytes and logBytes are when there is a checkpoint.
+	checkpointBytes int
+	logBytes        int64
 
 	failure atomic.Pointer[error] // why writes are stopped; nil: they are not
+	failed  chan struct{}         // closed when they are
 	broken  atomic.Bool           // Pebble itself gave up: it may hold locks for ever
+	gaveUp  chan struct{}         // closed when it did
 	// stalledSince is when, in Unix nanoseconds, a commit began to wait within
 	// Pebble; 0: none does.
 	stalledSince atomic.Int64
@@ -85,7 +91,7 @@ type stats struct {
 // write-ahead log has been replayed.
 func Open(opts Options) (_ *Store, err error) {
 	opts = opts.withDefaults()
-	s := &Store{opts: opts, log: opts.Log, fs: opts.FS, stop: make(chan struct{}), committer: newCommitter(), stallMax: stallMax}
+	s := &Store{opts: opts, log: opts.Log, fs: opts.FS, stop: make(chan struct{}), failed: make(chan struct{}), gaveUp: make(chan struct{}), stallMax: stallMax}
 	if err := makeDir(s.fs, opts.Dir); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
@@ -105,15 +111,14 @@ func Open(opts Options) (_ *Store, err error) {
 	}
 	wasClean := s.node.Clean
 	hintCacheBytes := s.opts.MemoryBytes / 64
-	s.cache = newCache(s.opts.MemoryBytes/2-hintCacheBytes, s.committed.Load)
-	s.hints.cache = newCache(hintCacheBytes, s.committed.Load)
+	s.cache = newCache(s.opts.MemoryBytes/2-hintCacheBytes, s.checkpointed.Load)
+	s.hints.cache = newCache(hintCacheBytes, s.checkpointed.Load)
 	if err := s.openPebble(); err != nil {
 		return nil, err
 	}
 	if err := s.openState(wasClean); err != nil {
 		return nil, errors.Join(err, s.db.Close())
 	}
-	go s.runCommitter() // until Close
 	return s, nil
 }
 
@@ -130,6 +135,12 @@ func (s *Store) openState(wasClean bool) error {
 	q := s.node.Partitions
 	s.locks = make([]sync.Mutex, q)
 	s.open.seq = 1
+	s.gathered.rows = &rowBatch{}
+	s.checkpointBytes = int(min(s.opts.MemoryBytes/16, checkpointBytesMax))
+	s.logBytes = min(s.opts.MemoryBytes/4, logBytesMax)
+	if err := s.replayLog(); err != nil {
+		return fmt.Errorf("replay the commit log: %w", err)
+	}
 	s.open.rows, s.open.spare = &rowBatch{}, &rowBatch{}
 	s.counters = newCounters(q)
 	s.trees.init(q)
@@ -150,12 +161,9 @@ func (s *Store) openState(wasClean bool) error {
 	} else {
 		s.background.Go(s.runRebuild)
 	}
-	s.every(time.Second, s.wal.syncDirty, s.opts.Sync == SyncEverysec)
+	s.every(time.Second, func() { _ = s.syncLog() }, s.opts.Sync == SyncEverysec)
 	s.every(time.Duration(s.lease.spanMS)*time.Millisecond/4+1, func() { s.lease.keepAhead(s.NowMS()) }, true)
-	s.every(diskInterval, func() {
-		s.disk.update(s)
-		s.lookAtLevels()
-	}, true)
+	s.every(diskInterval, func() { s.disk.update(s) }, true)
 	s.every(s.opts.dropDelay, s.compactDropped, true)
 	s.every(s.opts.SweepInterval, s.runSweep, s.opts.SweepInterval > 0)
 	return nil
@@ -216,12 +224,16 @@ func (s *Store) Close() error {
 	if err == nil {
 		err = s.saveCounters()
 	}
-	close(s.committer.work)
-	if s.broken.Load() { // Pebble keeps its own lock of the directory until the process ends
-		return errors.Join(err, s.lock.Close())
+	if err == nil {
+		err = s.checkpoint()
 	}
-	<-s.committer.ended
-	err = errors.Join(err, s.db.Close())
+	if s.broken.Load() || !s.checkpointsEnded() { // Pebble keeps its own lock of the directory until the process ends
+		return errors.Join(err, s.commitLog.close(), s.lock.Close())
+	}
+	if err == nil {
+		err = s.retire(s.commitLog.current.number + 1)
+	}
+	err = errors.Join(err, s.commitLog.close(), s.db.Close())
 	if failure := s.failure.Load(); failure != nil && err == nil {
 		err = &opError{ErrCommit, *failure}
 	}

@@ -98,6 +98,11 @@ func (s *Store) Sweep() (purged int, err error) {
 
 // dueRows returns copies of the first expiry rows whose time has come.
 func (s *Store) dueRows(nowMS int64) (rows [][]byte, err error) {
+	if s.gathered.dueBy(nowMS) {
+		if err := s.checkpoint(); err != nil {
+			return nil, err
+		}
+	}
 	iter, err := s.db.NewIter(&pebble.IterOptions{
 		LowerBound: Key{}.appendExpiry(nil, s.sweep.fromMS)[:9],
 		UpperBound: Key{}.appendExpiry(nil, nowMS+1)[:9],

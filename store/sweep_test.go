@@ -70,7 +70,7 @@ func TestExpiredObjectsAreSweptAndOthersAreNot(t *testing.T) {
 		t.Fatalf("%d were swept, want %d", n, 3*sweepRows)
 	}
 	wantRead(t, s, 0, "key5", "(absent)")
-	s.cache.clear()
+	forget(t, s)
 	wantRead(t, s, 0, "key5", "(absent)")
 	wantRead(t, s, 0, "later", "v")
 	wantRead(t, s, 0, "never", "v")

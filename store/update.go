@@ -123,6 +123,7 @@ func (s *Store) quarantine(k Key, text []byte, cause error) {
 	s.stats.corrupt.Add(1)
 	row := k.appendQuarantine(nil)
 	s.log.Error().Err(cause).Hex("row", row).Int("bytes", len(text)).Msg("a stored object is corrupt: quarantined")
+	_ = s.checkpoint() // a failure stops the writes by itself
 	kept, closer, err := s.db.Get(row)
 	if err == nil {
 		known := bytes.Equal(kept, text)
@@ -305,7 +306,7 @@ func (s *Store) storeLocked(k Key, hash uint64, nowMS int64, o *version.Object, 
 	}
 	s.cache.put(hash, k.Token, buf, len(k.User), s.open.seq)
 	if s.failure.Load() != nil {
-		s.cache.clear() // fail may have cleared it before the put
+		s.forgetUncommitted() // fail may have done so before the put
 	}
 	s.counters.add(s.partitionOf(k), k.DB, after.counts.minus(before.counts))
 	s.trees.change(k, before.hash, after.hash)

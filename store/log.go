@@ -1,0 +1,300 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// A commitLog is where commits are durable before Pebble has them. It is segments,
+// files that are written one after the other, each a sequence of records, one a
+// commit:
+//
+//  1. checksum, 8 bytes: xxhash64 of the segment's number, the length and the form
+//  2. length of the form, 4 bytes
+//  3. the form of the rows (logform.go)
+//
+// Numbers are big-endian. A segment ends at the first record that is not sound: what
+// was written last may be torn, and behind it is what an earlier segment left in the
+// file, if it is one that is used again. A file that need not grow is synced in half
+// the time.
+//
+// SyncAlways: append returns when the record is on the disk. SyncEverysec: when the
+// operating system has it; sync, called once a second, does the rest. SyncNo: the
+// same without sync.
+type commitLog struct {
+	fs   vfs.FS
+	dir  string
+	mode SyncMode
+
+	// Guarded by commitMu.
+	current *segment
+	buf     []byte
+
+	syncing sync.Mutex // held over syncs, and by who closes segments
+
+	mu    sync.Mutex // guards what follows; innermost
+	live  []*segment // by rising number, the current one last
+	spare string     // a file that may be used again; "": none
+}
+
+// A segment is one file of the log.
+type segment struct {
+	number uint64
+	name   string
+	file   vfs.File
+	bytes  int64
+	dirty  atomic.Bool // written since it was synced
+}
+
+const (
+	logDir          = "log"
+	logRecordHeader = 8 + 4
+	logSparePrefix  = "spare-"
+	logFileSuffix   = ".log"
+	// logBufferBytesMax is how much memory for the forming of records is kept.
+	logBufferBytesMax = 1 << 20
+
+	logCategory vfs.DiskWriteCategory = "commit-log"
+)
+
+func logFileName(number uint64) string { return fmt.Sprintf("%016x%s", number, logFileSuffix) }
+
+// append writes a commit. The caller holds commitMu. After an error the log must not
+// be written to any more: it may end in a torn record.
+func (l *commitLog) append(rows *rowBatch) error {
+	buf := rows.encode(append(l.buf[:0], make([]byte, logRecordHeader)...))
+	if len(buf) <= logBufferBytesMax {
+		l.buf = buf
+	}
+	form := buf[logRecordHeader:]
+	if uint64(len(form)) > 1<<32-1 {
+		return fmt.Errorf("a commit of %d bytes", len(form))
+	}
+	binary.BigEndian.PutUint32(buf[8:], uint32(len(form)))
+	binary.BigEndian.PutUint64(buf, l.current.checksum(buf[8:]))
+	if _, err := l.current.file.Write(buf); err != nil {
+		return fmt.Errorf("write the commit log: %w", err)
+	}
+	l.current.bytes += int64(len(buf))
+	if l.mode != SyncAlways {
+		l.current.dirty.Store(true) // after the write: a sync that came between has not synced it
+		return nil
+	}
+	if err := l.current.file.SyncData(); err != nil {
+		return fmt.Errorf("sync the commit log: %w", err)
+	}
+	return nil
+}
+
+func (g *segment) checksum(b []byte) uint64 {
+	return mix(g.number^0x6c6f67, xxhash.Sum64(b))
+}
+
+// sync makes durable what has been written, older segments first: no later commit is
+// ever durable before an earlier one.
+func (l *commitLog) sync() error {
+	l.syncing.Lock()
+	defer l.syncing.Unlock()
+	l.mu.Lock()
+	live := slices.Clone(l.live)
+	l.mu.Unlock()
+	for _, g := range live {
+		if !g.dirty.Swap(false) {
+			continue
+		}
+		if err := g.file.SyncData(); err != nil {
+			return fmt.Errorf("sync the commit log: %w", err)
+		}
+	}
+	return nil
+}
+
+// rotate begins a new segment. The caller holds commitMu.
+func (l *commitLog) rotate() error {
+	l.mu.Lock()
+	spare := l.spare
+	l.spare = ""
+	l.mu.Unlock()
+	next := &segment{number: l.current.number + 1}
+	next.name = l.fs.PathJoin(l.dir, logFileName(next.number))
+	var err error
+	if spare != "" {
+		next.file, err = l.fs.ReuseForWrite(spare, next.name, logCategory)
+	} else {
+		next.file, err = l.fs.Create(next.name, logCategory)
+	}
+	if err == nil {
+		err = syncDir(l.fs, l.dir)
+	}
+	if err != nil {
+		return fmt.Errorf("begin a segment of the commit log: %w", err)
+	}
+	l.mu.Lock()
+	l.live = append(l.live, next)
+	l.mu.Unlock()
+	l.current = next
+	return nil
+}
+
+// retire removes the segments before the one of that number, whose commits Pebble
+// has on the disk.
+func (l *commitLog) retire(before uint64) error {
+	l.syncing.Lock()
+	defer l.syncing.Unlock()
+	for {
+		l.mu.Lock()
+		if len(l.live) == 0 || l.live[0].number >= before {
+			l.mu.Unlock()
+			return nil
+		}
+		g := l.live[0]
+		l.live = l.live[1:]
+		l.mu.Unlock()
+		if err := g.file.Close(); err != nil {
+			return fmt.Errorf("close a segment of the commit log: %w", err)
+		}
+		// Each for itself: an older segment that a crash brings back must not be
+		// replayed without the ones after it.
+		if err := errors.Join(l.discard(g), syncDir(l.fs, l.dir)); err != nil {
+			return err
+		}
+	}
+}
+
+// discard keeps the file of a segment to be used again, or removes it.
+func (l *commitLog) discard(g *segment) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.spare != "" {
+		if err := l.fs.Remove(g.name); err != nil {
+			return fmt.Errorf("remove a segment of the commit log: %w", err)
+		}
+		return nil
+	}
+	spare := l.fs.PathJoin(l.dir, logSparePrefix+logFileName(g.number))
+	if err := l.fs.Rename(g.name, spare); err != nil {
+		return fmt.Errorf("put a segment of the commit log by: %w", err)
+	}
+	l.spare = spare
+	return nil
+}
+
+func (l *commitLog) close() (err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, g := range l.live {
+		err = errors.Join(err, g.file.Close())
+	}
+	l.live = nil
+	return err
+}
+
+// openLog opens the log below a directory, and calls visit with the rows of each
+// commit in it, in order; visit keeps them. What it found it leaves, as segments to
+// be retired, and it begins a new one.
+func openLog(fs vfs.FS, parent string, mode SyncMode, visit func(*rowBatch) error) (*commitLog, error) {
+	l := &commitLog{fs: fs, dir: fs.PathJoin(parent, logDir), mode: mode}
+	if err := makeDir(fs, l.dir); err != nil {
+		return nil, fmt.Errorf("make the directory of the commit log: %w", err)
+	}
+	numbers, last, err := l.list()
+	if err != nil {
+		return nil, err
+	}
+	for _, number := range numbers {
+		g := &segment{number: number, name: l.fs.PathJoin(l.dir, logFileName(number))}
+		if err := l.read(g, visit); err != nil {
+			return nil, fmt.Errorf("read the commit log %s: %w", g.name, errors.Join(err, l.close()))
+		}
+		l.live = append(l.live, g)
+	}
+	l.current = &segment{number: last}
+	if err := l.rotate(); err != nil {
+		return nil, errors.Join(err, l.close())
+	}
+	return l, nil
+}
+
+// list returns the numbers of the segments, in order, and the last number that any
+// file has had: one that is used twice would let what a spare file holds pass for
+// the new segment's. It takes note of a spare file.
+func (l *commitLog) list() (numbers []uint64, last uint64, err error) {
+	names, err := l.fs.List(l.dir)
+	if err != nil {
+		return nil, 0, fmt.Errorf("list the commit log: %w", err)
+	}
+	for _, name := range names {
+		digits, spare := strings.CutPrefix(name, logSparePrefix)
+		digits, is := strings.CutSuffix(digits, logFileSuffix)
+		number, err := strconv.ParseUint(digits, 16, 64)
+		if !is || err != nil {
+			continue
+		}
+		last = max(last, number)
+		if spare {
+			l.spare = l.fs.PathJoin(l.dir, name)
+		} else {
+			numbers = append(numbers, number)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers, last, nil
+}
+
+// read calls visit with what a segment holds.
+func (l *commitLog) read(g *segment, visit func(*rowBatch) error) (err error) {
+	if g.file, err = l.fs.Open(g.name); err != nil {
+		return err
+	}
+	info, err := g.file.Stat()
+	if err != nil {
+		return err
+	}
+	for {
+		form, err := g.record(g.bytes, info.Size())
+		if form == nil || err != nil {
+			return err
+		}
+		rows := &rowBatch{}
+		if err := rows.decode(form); err != nil {
+			return err
+		}
+		if err := visit(rows); err != nil {
+			return err
+		}
+		g.bytes += logRecordHeader + int64(len(form))
+	}
+}
+
+// record returns the form at a place, nil where there is no sound record.
+func (g *segment) record(at, size int64) ([]byte, error) {
+	var header [logRecordHeader]byte
+	if size-at < logRecordHeader {
+		return nil, nil
+	}
+	if _, err := g.file.ReadAt(header[:], at); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	n := int64(binary.BigEndian.Uint32(header[8:]))
+	if n == 0 || n > size-at-logRecordHeader {
+		return nil, nil
+	}
+	b := make([]byte, 4+n)
+	if _, err := g.file.ReadAt(b, at+8); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if g.checksum(b) != binary.BigEndian.Uint64(header[:]) {
+		return nil, nil
+	}
+	return b[4:], nil
+}
