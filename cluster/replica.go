@@ -6,6 +6,7 @@ import (
 
 	"cartwheel/cluster/ring"
 	"cartwheel/cluster/wire"
+	"cartwheel/store"
 	"cartwheel/store/version"
 )
 
@@ -34,6 +35,9 @@ func (c *Coordinator) handle(from ring.NodeID, b *wire.Batch) {
 	c.installing.RLock()
 	h.v = c.view.Load()
 	for i := range requests {
+		if i%store.PrefetchMax == 0 {
+			h.lookAhead(requests[i:])
+		}
 		h.one(i, &requests[i])
 	}
 	c.installing.RUnlock()
@@ -90,6 +94,41 @@ func (h *handling) one(i int, r *wire.Request) {
 	default:
 		h.slow(i, r)
 	}
+}
+
+// lookAhead tells the store which keys come next.
+func (h *handling) lookAhead(requests []wire.Request) {
+	var keys [store.PrefetchMax][]byte
+	n := 0
+	db := uint8(0)
+	for i := range requests[:min(len(requests), len(keys))] {
+		of, key := keyOf(&requests[i])
+		if key == nil || n > 0 && of != db {
+			continue
+		}
+		db, keys[n] = of, key
+		n++
+	}
+	if n > 1 {
+		h.c.store.Prefetch(db, keys[:n])
+	}
+}
+
+// keyOf returns the key that a put or a get is of, nil for others.
+func keyOf(r *wire.Request) (db uint8, key []byte) {
+	switch r.Op {
+	case opPut:
+		var m put
+		if m.parse(r.Payload) == nil && m.hint == nil {
+			return m.db, m.key
+		}
+	case opGet:
+		var m get
+		if m.parse(r.Payload) == nil && !m.fallback {
+			return m.db, m.key
+		}
+	}
+	return 0, nil
 }
 
 func (h *handling) reply(i int, status uint8, payload []byte) {

@@ -122,7 +122,7 @@ func (b *rowBatch) appendTo(to *pebble.Batch) error {
 }
 
 func (b *rowBatch) sort() {
-	b.order = b.order[:0]
+	b.order = slices.Grow(b.order[:0], len(b.rows))
 	for i := range b.rows {
 		key := b.keys[b.rows[i].from:b.rows[i].to]
 		var head [8]byte
