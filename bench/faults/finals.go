@@ -92,7 +92,7 @@ func askSome(ctx context.Context, client *redis.Client, node int, w workload, ke
 	args := func(key string) []any {
 		command := []any{string(w.final), key}
 		if w.strict {
-			command = append(command, "STRICT")
+			command = append(command, strictly)
 		}
 		return command
 	}
@@ -109,7 +109,7 @@ func askSome(ctx context.Context, client *redis.Client, node int, w workload, ke
 	})
 	end := time.Since(began)
 	for n, key := range keys {
-		o := check.Operation{Worker: -1, Node: node, Command: w.final, Key: key, Call: call, Return: end}
+		o := check.Operation{Worker: -1, Node: node, Command: w.final, Key: key, Call: call, Return: end, Strict: w.strict}
 		reply, err := replies[n].(*redis.Cmd).Result()
 		if err == nil || errors.Is(err, redis.Nil) {
 			err = read(&o, reply)

@@ -16,6 +16,7 @@ import (
 	"cartwheel/bench/check"
 	"cartwheel/bench/local"
 	"cartwheel/bench/proc"
+	"cartwheel/cluster/sabotage"
 )
 
 // Options says what is run.
@@ -27,10 +28,24 @@ type Options struct {
 	Kinds     []string      // of Kinds(); all that this machine can do if empty
 	Dir       string        // where the nodes' directories go; the system's temporary one if empty
 	Args      []string      // added to every node's command line
+	Sabotage  string        // of sabotage.Flaws(): the nodes are broken in this way; in none if empty
+	Alone     bool          // replicas do not compare what they have: only hints and reads bring them together
+	Episode   time.Duration // of the faults of one episode; episodeMax if 0
 	Out       io.Writer     // progress
 
 	// Short makes every phase as short as it can be, for a test.
 	Short bool
+}
+
+// noExchanges is the hidden flag of the node that leaves out exchanges.
+const noExchanges = "--debug-no-exchanges"
+
+// nodeArgs are what Args and Alone add to each command line.
+func (o Options) nodeArgs() []string {
+	if o.Alone {
+		return append(slices.Clone(o.Args), noExchanges)
+	}
+	return o.Args
 }
 
 // Validate says what of the options makes no sense.
@@ -45,6 +60,8 @@ func (o Options) Validate() error {
 	switch {
 	case o.Nodes < 1 || o.Nodes > nodesMax:
 		return fmt.Errorf("the number of nodes is 1 to %d", nodesMax)
+	case o.Sabotage != "" && !slices.Contains(sabotage.Flaws(), sabotage.Flaw(o.Sabotage)):
+		return fmt.Errorf("%s is none of %v", o.Sabotage, sabotage.Flaws())
 	case o.Duration <= 0:
 		return errors.New("the duration is above 0")
 	case slices.ContainsFunc(o.Kinds, cuts) && o.Nodes < 2:
@@ -101,15 +118,18 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	offsets := make([]atomic.Int64, o.Nodes)
-	options := local.Options{Nodes: o.Nodes, Dir: dir, Args: o.Args, ArgsOf: func(i int) []string {
+	options := local.Options{Nodes: o.Nodes, Dir: dir, Args: o.nodeArgs(), ArgsOf: func(i int) []string {
 		if offset := offsets[i].Load(); offset != 0 {
 			return []string{skewFlag + "=" + time.Duration(offset).String()} // which may begin with a minus
 		}
 		return nil
 	}}
+	if o.Sabotage != "" {
+		options.Tag, options.Env = "sabotage", []string{sabotage.Variable + "=" + o.Sabotage}
+	}
 	if network != nil {
 		options.Host, options.Wrap = network.Host, network.Wrap
-		options.Args = append([]string{"--no-protected-mode"}, o.Args...) // clients come from the bridge
+		options.Args = append([]string{"--no-protected-mode"}, options.Args...) // clients come from the bridge
 	}
 	cluster, err := local.Start(ctx, options)
 	if err != nil {
@@ -133,10 +153,11 @@ const episodeMax = time.Minute
 // own seed, which repeats it alone, and its own keys.
 func (r *runner) episodes(ctx context.Context) (*Report, error) {
 	total := &Report{Seed: r.Seed, Nodes: r.Nodes}
-	for left := r.Duration; left > 0 && total.Broken() == 0; left -= episodeMax {
+	length := cmp.Or(r.Episode, episodeMax)
+	for left := r.Duration; left > 0 && total.Broken() == 0; left -= length {
 		one := *r
 		one.Seed += uint64(total.Episodes)
-		one.Duration = min(left, episodeMax)
+		one.Duration = min(left, length)
 		one.withAvailability = total.Episodes == 0
 		fmt.Fprintf(r.Out, "episode %d, seed %d\n", total.Episodes+1, one.Seed)
 		report, err := one.run(ctx)
@@ -243,6 +264,9 @@ func (r *runner) run(ctx context.Context) (*Report, error) {
 	if err := waitSettled(ctx, r.system, restWithin); err != nil {
 		r.trouble(err)
 	}
+	if err := r.explain(ctx, faulty, histories); err != nil { // before a read repairs it
+		return nil, err
+	}
 	fmt.Fprintf(r.Out, "%6.1fs at full health\n", time.Since(r.began).Seconds())
 	calm, cancel := context.WithTimeout(ctx, r.timing.healthy)
 	defer cancel()
@@ -256,12 +280,29 @@ func (r *runner) run(ctx context.Context) (*Report, error) {
 			return nil, err
 		}
 	}
+	if err := r.explain(ctx, faulty, histories); err != nil { // again: what was shown must be held
+		return nil, err
+	}
 	for _, h := range histories {
 		h.Faults = r.report.Faults
 	}
 	r.report.Histories = histories
 	r.report.Judge()
 	return &r.report, nil
+}
+
+// explain adds to the histories what each owner holds.
+func (r *runner) explain(ctx context.Context, loads []workload, histories []*check.History) error {
+	fmt.Fprintf(r.Out, "%6.1fs looking at what each owner holds\n", time.Since(r.began).Seconds())
+	for n, w := range loads {
+		if w.final != check.VGet {
+			continue // VEXPLAIN cannot tell what was written
+		}
+		if err := explain(ctx, r.system, histories[n], r.began); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *runner) wants(workload string) bool {

@@ -40,7 +40,10 @@ func (n *Node) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o := proc.Options{Args: n.args(), Dir: n.Dir, Port: port, Host: n.host}
+	o := proc.Options{
+		Args: n.args(), Dir: n.Dir, Port: port, Host: n.host,
+		Tag: n.cluster.options.Tag, Env: n.cluster.options.Env,
+	}
 	if n.cluster.options.Wrap != nil {
 		o.Wrap = n.cluster.options.Wrap(n.Index)
 	}
