@@ -132,7 +132,7 @@ func (op *operation) canWrite() error {
 		return err
 	}
 	if sabotage.On(sabotage.WriteCountedTwice) {
-		w = max(w-1, 1)
+		w, wNext = max(w-1, 1), max(wNext-1, 1)
 	}
 	op.tally = quorum.NewTally(pl.owners, w, pl.next, wNext)
 	op.tally.Ack(self)

@@ -11,14 +11,15 @@ import (
 //  1. of a write that was acknowledged before it with W replicas, at least W owners have it;
 //  2. of what a strict read with R of a majority had shown before it, a majority of the owners have it: such
 //     a read is answered when that many do;
-//  3. each owner by itself holds exactly the siblings that its clock says: a write that it has seen, and
-//     that no other write that it has seen covers.
+//  3. each owner by itself holds exactly the siblings that its clock says: the value of a write that it has seen,
+//     and that no other write that it has seen covers.
 //
 // For an acknowledgement by a fallback, which keeps a hint, stands for one owner, and that owner has the write
 // when the hint is gone. No two acknowledgements stand for the same.
 //
 // An owner has a write also where its clock has forgotten the dot, if it has another that covers it: clocks
-// are pruned of what no sibling needs. A write whose dot its client was not told is judged by the reads that
+// are pruned of what no sibling needs. Tombstones are purged, at last with all of the object: an owner that holds
+// nothing may have had what a delete covers. A write whose dot its client was not told is judged by the reads that
 // showed it. Where nodes were lost with their disks, each takes one copy of a key with it at most.
 func Copies(h *History) (violations []Violation) {
 	operations, explained := byKey(h.Operations), byKey(h.Explained)
@@ -72,7 +73,7 @@ func (v *versions) judgeCopies(e *Operation, lost int) (violations []Violation) 
 		if !r.Strict || r.Return >= e.Call || len(r.Values) == 0 {
 			continue
 		}
-		if have := holders(copies, func(c *Copy) bool { return v.hasSeen(c, r.seen) }); len(have) < majority(owners)-silent {
+		if have := holders(copies, func(c *Copy) bool { return v.hasSeen(c, r) }); len(have) < majority(owners)-silent {
 			report("what node %d showed at %v (%q) is on %d owners: %v", r.Node, r.Return, r.Values, len(have), have)
 		}
 	}
@@ -103,13 +104,27 @@ func (v *versions) has(c *Copy, w *write) bool {
 	if w.dot.known() && c.Clock.covers(w.dot) {
 		return true
 	}
+	if len(c.Clock) == 0 {
+		return v.purgeable(w)
+	}
 	return slices.ContainsFunc(v.writes, func(x *write) bool { return x.dot.known() && x.covers(w) && c.Clock.covers(x.dot) })
 }
 
-// hasSeen tells whether the owner has seen all that a clock has, but for what a write overwrote that the
+// purgeable tells whether w may be gone without a trace.
+func (v *versions) purgeable(w *write) bool {
+	return w.tombstone() || slices.ContainsFunc(v.writes, func(x *write) bool { return x.tombstone() && x.covers(w) })
+}
+
+// hasSeen tells whether the owner has seen all that a read has, but for what a write overwrote that the
 // owner has.
-func (v *versions) hasSeen(c *Copy, seen Clock) bool {
-	for incarnation, hlc := range seen {
+func (v *versions) hasSeen(c *Copy, r *read) bool {
+	if len(c.Clock) == 0 && !slices.ContainsFunc(r.Values, func(value string) bool {
+		w := v.byValue[value]
+		return w == nil || !v.purgeable(w)
+	}) {
+		return true
+	}
+	for incarnation, hlc := range r.seen {
 		d := Dot{incarnation, hlc}
 		if c.Clock.covers(d) {
 			continue
@@ -141,7 +156,7 @@ func (v *versions) misplaced(c *Copy, w *write) string {
 			return ""
 		}
 	}
-	if !there && c.Clock.covers(w.dot) {
+	if !there && !w.tombstone() && c.Clock.covers(w.dot) {
 		return fmt.Sprintf("has seen %v, and neither holds it nor has seen what covers it", w)
 	}
 	return ""

@@ -176,6 +176,23 @@ func TestCopiesFinds(t *testing.T) {
 	}
 }
 
+// TestCopiesAllowsForPurging: what was deleted may be gone from all owners without a trace, and nothing else.
+func TestCopiesAllowsForPurging(t *testing.T) {
+	r := newOwned(3)
+	r.write("a", "", 0, 1, 2)
+	seen := r.read(0, 1).Seen
+	r.write("b", seen, 0, 1, 2)
+	h := r.explain()
+	for i := range h.Explained[0].Copies {
+		h.Explained[0].Copies[i] = Copy{Owner: fmt.Sprint("owner", i)}
+	}
+	finds(t, Copies(h), `VSET "a"`)
+	finds(t, Copies(h), "showed at")
+	last := &h.Operations[len(h.Operations)-1]
+	last.Command, last.Value = VDel, ""
+	clean(t, Copies(h))
+}
+
 // TestCopiesAllowsForOneLostOwner: a lost disk takes one copy with it, and not two.
 func TestCopiesAllowsForOneLostOwner(t *testing.T) {
 	r := newOwned(3)

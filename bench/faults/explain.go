@@ -10,8 +10,13 @@ import (
 
 	"cartwheel/bench/check"
 
+	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 )
+
+// explainWithin bounds the wait for all owners to answer. What was cut off may yet lose a connection, and
+// be down for a moment, when the nodes have come to rest.
+const explainWithin = 30 * time.Second
 
 // explain asks for each key of a history what its owners hold. That repairs nothing. The keys are spread over
 // the nodes that run, each of which asks all owners.
@@ -20,22 +25,19 @@ func explain(ctx context.Context, s system, h *check.History, began time.Time) e
 	if len(nodes) == 0 {
 		return fmt.Errorf("nobody to ask")
 	}
+	limited, cancel := context.WithTimeout(ctx, explainWithin)
+	defer cancel()
 	found := make([][]check.Operation, len(nodes))
-	group, ctx := errgroup.WithContext(ctx)
+	group, ctx := errgroup.WithContext(limited)
 	for n, node := range nodes {
 		group.Go(func() error {
 			client := newClient(s.Addrs()[node])
 			defer client.Close()
 			for at := n; at < len(keys); at += len(nodes) {
-				o := check.Operation{Worker: -1, Node: node, Command: check.VExplain, Key: keys[at], Call: time.Since(began), Outcome: check.Acknowledged}
-				reply, err := client.Do(ctx, "VEXPLAIN", keys[at]).Result()
-				if err == nil {
-					o.Copies, err = readCopies(reply)
+				o := explainKey(ctx, client, node, keys[at], began)
+				for unanswered(&o) > h.Lost && sleep(ctx, settledEvery) {
+					o = explainKey(ctx, client, node, keys[at], began)
 				}
-				if err != nil {
-					o.Outcome, o.Error, o.Kind = check.Unknown, err.Error(), errorKind(err)
-				}
-				o.Return = time.Since(began)
 				found[n] = append(found[n], o)
 			}
 			return nil
@@ -46,6 +48,29 @@ func explain(ctx context.Context, s system, h *check.History, began time.Time) e
 	}
 	h.Explained = append(h.Explained, slices.Concat(found...)...)
 	return nil
+}
+
+func explainKey(ctx context.Context, client *redis.Client, node int, key string, began time.Time) check.Operation {
+	o := check.Operation{Worker: -1, Node: node, Command: check.VExplain, Key: key, Call: time.Since(began), Outcome: check.Acknowledged}
+	reply, err := client.Do(ctx, "VEXPLAIN", key).Result()
+	if err == nil {
+		o.Copies, err = readCopies(reply)
+	}
+	if err != nil {
+		o.Outcome, o.Error, o.Kind = check.Unknown, err.Error(), errorKind(err)
+	}
+	o.Return = time.Since(began)
+	return o
+}
+
+// unanswered counts the owners that have not answered.
+func unanswered(o *check.Operation) (owners int) {
+	for _, c := range o.Copies {
+		if c.Error != "" {
+			owners++
+		}
+	}
+	return owners
 }
 
 // running are the nodes that run.

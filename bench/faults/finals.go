@@ -14,7 +14,6 @@ import (
 )
 
 const (
-	finalsWithin   = 30 * time.Second // for all nodes to say the same
 	finalsEvery    = 200 * time.Millisecond
 	finalsPipeline = 100
 )
@@ -22,8 +21,8 @@ const (
 // readFinals reads every key of a history on every node. What the nodes do not say alike is read
 // again, until they do or time is over: an unknown write may be on one owner only until a read comes by
 // there, as reads ask a quorum and not everybody.
-func readFinals(ctx context.Context, s system, w workload, h *check.History, began time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, finalsWithin)
+func readFinals(ctx context.Context, s system, w workload, h *check.History, began time.Time, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	agreed := map[string][]check.Operation{}
 	keys := keysOf(h)

@@ -58,7 +58,7 @@ func (n recordedNode) has(what string) bool {
 func someNemesis(s system, seed uint64, kinds ...string) *nemesis {
 	ms := time.Millisecond
 	return &nemesis{
-		system: s, offsets: make([]atomic.Int64, len(s.Addrs())), kinds: kinds, random: rand.New(rand.NewPCG(seed, 0)),
+		system: s, offsets: make([]atomic.Int64, len(s.Addrs())), kinds: kinds, left: new([]string), random: rand.New(rand.NewPCG(seed, 0)),
 		pace: pace{ms, 2 * ms, ms, 2 * ms}, began: time.Now(), out: io.Discard,
 	}
 }
@@ -164,10 +164,13 @@ func TestCutsAreBetweenTheRightNodes(t *testing.T) {
 		}
 		return pairs
 	}
-	for _, kind := range []string{cutOne, cutHalves, cutDirection} {
+	for _, kind := range []string{cutOne, cutHalves, cutDirection, cutKill} {
 		for seed := range uint64(5) {
 			nemesis := someNemesis(&recorded{nodes: nodes}, seed, kind)
 			nemesis.network = n
+			if kind == cutKill && seed > 0 {
+				continue // it takes its time
+			}
 			f := check.Fault{Kind: kind, Nodes: nemesis.victims(kind)}
 			if err := nemesis.begin(t.Context(), f); err != nil {
 				t.Fatal(err)
@@ -175,14 +178,17 @@ func TestCutsAreBetweenTheRightNodes(t *testing.T) {
 			pairs := cut()
 			for _, p := range pairs {
 				from, to := slices.Contains(f.Nodes, p[0]), slices.Contains(f.Nodes, p[1])
-				if from == to || kind == cutDirection && !from {
+				if from == to || (kind == cutDirection || kind == cutKill) && !from {
 					t.Errorf("%s of %v: %d cannot send to %d", kind, f.Nodes, p[0], p[1])
 				}
 			}
 			outside := nodes - len(f.Nodes)
 			least, most := 2*len(f.Nodes)*outside, 2*len(f.Nodes)*outside
-			if kind == cutDirection {
+			switch kind {
+			case cutDirection:
 				least, most = 1, outside
+			case cutKill:
+				least, most = outside, outside
 			}
 			if len(pairs) < least || len(pairs) > most {
 				t.Errorf("%s of %v cuts %v", kind, f.Nodes, pairs)

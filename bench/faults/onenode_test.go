@@ -75,7 +75,7 @@ func TestOneNodeKeepsWhatItAcknowledges(t *testing.T) {
 	o := Options{Nodes: 1, Seed: 11, Duration: 4 * time.Second, Kinds: []string{kill, stop, restart}, Out: io.Discard}
 	r := &runner{
 		Options: o, system: s, offsets: make([]atomic.Int64, 1), kinds: o.Kinds,
-		timing: timing{healthy: 700 * ms, pace: pace{100 * ms, 300 * ms, 200 * ms, 700 * ms}},
+		timing: timing{healthy: 700 * ms, finals: 5 * time.Second, pace: pace{100 * ms, 300 * ms, 200 * ms, 700 * ms}},
 	}
 	report, err := r.episodes(t.Context())
 	if err != nil {

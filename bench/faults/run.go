@@ -79,18 +79,24 @@ const nodesMax = 64
 type timing struct {
 	before, during time.Duration // of availability
 	healthy        time.Duration
+	finals         time.Duration // for all nodes to say the same
 	pace           pace
 }
 
 func (o Options) timing() timing {
+	const ms = time.Millisecond
 	if o.Short {
-		return timing{
-			before: time.Second, during: 2500 * time.Millisecond, healthy: 1200 * time.Millisecond,
-			pace: pace{time.Second, 3 * time.Second, 200 * time.Millisecond, 700 * time.Millisecond},
+		t := timing{
+			before: time.Second, during: 2500 * ms, healthy: 1200 * ms, finals: 30 * time.Second,
+			pace: pace{time.Second, 3 * time.Second, 200 * ms, 700 * ms},
 		}
+		if o.Alone { // broken nodes may never say the same
+			t.finals, t.pace = 2*time.Second, pace{300 * ms, 900 * ms, 100 * ms, 300 * ms}
+		}
+		return t
 	}
 	return timing{
-		before: 5 * time.Second, during: 10 * time.Second, healthy: 5 * time.Second,
+		before: 5 * time.Second, during: 10 * time.Second, healthy: 5 * time.Second, finals: 30 * time.Second,
 		pace: pace{time.Second, 8 * time.Second, 500 * time.Millisecond, 5 * time.Second},
 	}
 }
@@ -150,9 +156,10 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 const episodeMax = time.Minute
 
 // episodes runs one episode after the other, until the time is over or a promise was broken. Each has its
-// own seed, which repeats it alone, and its own keys.
+// own seed and its own keys. The kinds of fault take turns over all of them: none is left out by chance.
 func (r *runner) episodes(ctx context.Context) (*Report, error) {
 	total := &Report{Seed: r.Seed, Nodes: r.Nodes}
+	r.left = new([]string)
 	length := cmp.Or(r.Episode, episodeMax)
 	for left := r.Duration; left > 0 && total.Broken() == 0; left -= length {
 		one := *r
@@ -234,6 +241,7 @@ type runner struct {
 	offsets          []atomic.Int64
 	kinds            []string
 	timing           timing
+	left             *[]string // kinds of fault that have yet to have their turn, over all episodes
 	began            time.Time
 	report           Report
 }
@@ -276,7 +284,7 @@ func (r *runner) run(ctx context.Context) (*Report, error) {
 		return nil, context.Cause(ctx)
 	}
 	for n, w := range slices.Concat(faulty, healthy) {
-		if err := readFinals(ctx, r.system, w, histories[n], r.began); err != nil {
+		if err := readFinals(ctx, r.system, w, histories[n], r.began, r.timing.finals); err != nil {
 			return nil, err
 		}
 	}
@@ -343,7 +351,7 @@ func (r *runner) underFaults(ctx context.Context, chosen []workload) ([]*check.H
 		return nil, nil
 	}
 	nemesis := &nemesis{
-		system: r.system, network: r.network, offsets: r.offsets, kinds: r.kinds,
+		system: r.system, network: r.network, offsets: r.offsets, kinds: r.kinds, left: r.left,
 		random: rand.New(rand.NewPCG(r.Seed, 0xfa17)), pace: r.timing.pace, began: r.began, out: r.Out,
 	}
 	working, end := context.WithCancel(ctx)
@@ -374,7 +382,7 @@ func (r *runner) work(ctx context.Context, chosen []workload) []*check.History {
 	id := 0
 	for n, load := range chosen {
 		for range load.workers {
-			w := newWorker(id, r.system.Addrs(), r.Seed, r.began)
+			w := newWorker(id, r.system.Addrs(), r.Seed, cmp.Or(load.pause, pauseMean), r.began)
 			id++
 			crews[n] = append(crews[n], w)
 			working.Go(func() {

@@ -49,7 +49,7 @@ func runFake(f *fake, workloads []string) (*Report, error) {
 	ms := time.Millisecond
 	r := &runner{
 		Options: o, system: f, offsets: make([]atomic.Int64, nodes), kinds: o.Kinds,
-		timing: timing{before: 200 * ms, during: 300 * ms, healthy: 500 * ms, pace: pace{50 * ms, 200 * ms, 20 * ms, 100 * ms}},
+		timing: timing{before: 200 * ms, during: 300 * ms, healthy: 500 * ms, finals: 5 * time.Second, pace: pace{50 * ms, 200 * ms, 20 * ms, 100 * ms}},
 	}
 	return r.episodes(context.Background())
 }

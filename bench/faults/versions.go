@@ -68,10 +68,10 @@ func siblings(seed uint64) workload {
 // write brings what an earlier one left out.
 func copies(seed uint64) workload {
 	keys := newRotation("copies", seed, 4, 4)
-	return workload{name: "copies", workers: 4, final: check.VGet, strict: true, start: func(w *worker) func() {
+	return workload{name: "copies", workers: 16, pause: 5 * pauseMean, final: check.VGet, strict: true, start: func(w *worker) func() {
 		return func() {
-			o := check.Operation{Key: keys.next(w), Value: w.value(), W: min(1+w.random.IntN(4), 3)}
-			if w.random.IntN(3) == 0 {
+			o := check.Operation{Key: keys.next(w), Value: w.value(), W: 1 + w.random.IntN(3)}
+			if w.random.IntN(5) == 0 {
 				read := w.vget(o.Key)
 				if read.Outcome != check.Acknowledged {
 					return

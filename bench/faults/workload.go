@@ -13,7 +13,8 @@ import (
 type workload struct {
 	name    string
 	workers int
-	healthy bool // it runs at full health, not among faults
+	pause   time.Duration // between a worker's operations, on average; pauseMean if 0
+	healthy bool          // it runs at full health, not among faults
 	final   check.Command
 	strict  bool // its final reads are STRICT
 	// start makes the state of one worker and returns what it does again and again.
