@@ -20,7 +20,7 @@ import (
 // An owner has a write also where its clock has forgotten the dot, if it has another that covers it: clocks
 // are pruned of what no sibling needs. Tombstones are purged, at last with all of the object: an owner that holds
 // nothing may have had what a delete covers. A write whose dot its client was not told is judged by the reads that
-// showed it. Where nodes were lost with their disks, each takes one copy of a key with it at most.
+// showed it. A node that was lost with its disk takes one of a write's copies with it at most: its own, or a hint.
 func Copies(h *History) (violations []Violation) {
 	operations, explained := byKey(h.Operations), byKey(h.Explained)
 	for _, key := range keysOf(h) {
@@ -47,15 +47,12 @@ func (v *versions) judgeCopies(e *Operation, lost int) (violations []Violation) 
 	owners := len(e.Copies)
 	var copies []*Copy
 	for i := range e.Copies {
-		if c := &e.Copies[i]; c.Error == "" {
+		c := &e.Copies[i]
+		if c.Error == "" {
 			copies = append(copies, c)
-		} else if lost--; lost < 0 {
+		} else if i-len(copies) >= lost {
 			report("owner %s does not answer: %s", c.Owner, c.Error)
 		}
-	}
-	silent := owners - len(copies)
-	if silent == owners {
-		return violations
 	}
 	for _, w := range v.writes {
 		if !w.acknowledged() || !w.dot.known() || w.Return >= e.Call {
@@ -65,7 +62,7 @@ func (v *versions) judgeCopies(e *Operation, lost int) (violations []Violation) 
 		if need == 0 {
 			need = majority(owners)
 		}
-		if have := holders(copies, func(c *Copy) bool { return v.has(c, w) }); len(have) < need-silent {
+		if have := holders(copies, func(c *Copy) bool { return v.has(c, w) }); len(have) < need-lost {
 			report("%v was acknowledged by %d replicas, and is on %d: %v", w, need, len(have), have)
 		}
 	}
@@ -73,7 +70,7 @@ func (v *versions) judgeCopies(e *Operation, lost int) (violations []Violation) 
 		if !r.Strict || r.Return >= e.Call || len(r.Values) == 0 {
 			continue
 		}
-		if have := holders(copies, func(c *Copy) bool { return v.hasSeen(c, r) }); len(have) < majority(owners)-silent {
+		if have := holders(copies, func(c *Copy) bool { return v.hasSeen(c, r) }); len(have) < majority(owners)-lost {
 			report("what node %d showed at %v (%q) is on %d owners: %v", r.Node, r.Return, r.Values, len(have), have)
 		}
 	}

@@ -202,4 +202,6 @@ func TestCopiesAllowsForOneLostOwner(t *testing.T) {
 	clean(t, Copies(h))
 	h.Explained[0].Copies[1] = Copy{Owner: "owner1", Clock: Clock{}}
 	finds(t, Copies(h), "and is on 0")
+	h.Explained[0].Copies[2].Error = "down too"
+	finds(t, Copies(h), "owner owner2 does not answer")
 }

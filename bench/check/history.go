@@ -95,7 +95,8 @@ type History struct {
 	Finals     []Operation `json:"finals"` // reads of each key on each node, behind all the rest
 	// Explained are VEXPLAINs, which repair nothing, made while nothing was written and no hint was held.
 	Explained []Operation `json:"explained,omitempty"`
-	// Lost is how many nodes were lost for good, with their disks.
+	// Lost is how many nodes were lost for good, with their disks. It is less than the W of every
+	// acknowledged write: what only lost ones acknowledged, nobody promises.
 	Lost int `json:"lost,omitempty"`
 }
 
@@ -154,8 +155,8 @@ func answered(h *History, key string, finals []*Operation) (reads []*Operation, 
 		nodes[o.Node] = true
 		reads = append(reads, o)
 	}
-	if len(violations) == 0 && len(nodes) != h.Nodes {
-		violations = append(violations, Violation{key, "the final read was answered by " + itoa(len(nodes)) + " nodes of " + itoa(h.Nodes)})
+	if len(violations) == 0 && len(nodes) != h.Nodes-h.Lost {
+		violations = append(violations, Violation{key, "the final read was answered by " + itoa(len(nodes)) + " nodes of " + itoa(h.Nodes-h.Lost)})
 	}
 	return reads, violations
 }

@@ -105,6 +105,9 @@ func (f *fake) Settled(context.Context) error {
 
 func (n *fakeNode) Terminate(context.Context) error { return n.Kill9() }
 
+func (n *fakeNode) Lose() error { panic("the fake has one store") }
+func (n *fakeNode) Lost() bool  { return false }
+
 func (n *fakeNode) Log() string { return "" }
 
 func (n *fakeNode) Running() bool {

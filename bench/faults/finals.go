@@ -66,6 +66,9 @@ func ask(ctx context.Context, s system, w workload, keys []string, began time.Ti
 	byNode := make([][]check.Operation, len(s.Addrs()))
 	group := new(errgroup.Group)
 	for i, addr := range s.Addrs() {
+		if s.Node(i).Lost() {
+			continue
+		}
 		group.Go(func() error {
 			client := newClient(addr)
 			defer client.Close()

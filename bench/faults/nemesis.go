@@ -27,11 +27,12 @@ const (
 	cutDirection = "cut-direction" // one node cannot send to some others, but hears them
 	cutKill      = "cut-kill"      // one node cannot send, and is killed with -9 before it has found that out
 	skew         = "skew"          // one node comes back with its clock put wrong
+	lose         = "lose"          // one node for good, with its disk, while another is down: the last fault of a run
 )
 
 // Kinds are the names of all faults.
 func Kinds() []string {
-	return []string{kill, killTwo, killAll, stop, restart, cutOne, cutHalves, cutDirection, cutKill, skew}
+	return []string{kill, killTwo, killAll, stop, restart, cutOne, cutHalves, cutDirection, cutKill, skew, lose}
 }
 
 // skewMax bounds how wrong a clock is put: two nodes then differ by less than max-clock-drift.
@@ -222,7 +223,7 @@ func (n *nemesis) revive(ctx context.Context) error {
 	defer cancel()
 	var dead []int
 	for i := range n.system.Addrs() {
-		if node := n.system.Node(i); !node.Running() {
+		if node := n.system.Node(i); !node.Running() && !node.Lost() {
 			n.trouble = append(n.trouble, fmt.Sprintf("node %d died by itself: %s", i, lastWords(node.Log())))
 			dead = append(dead, i)
 		}
@@ -233,6 +234,29 @@ func (n *nemesis) revive(ctx context.Context) error {
 // startAttempts is how often a node that does not start is tried: the run goes on if it then does, and the
 // trouble is told.
 const startAttempts = 3
+
+// lose ends one node for good and removes its data, while another is down. Of the owners of some keys one alone
+// is then left that acknowledged the writes meanwhile, or none but fallbacks. The other comes back.
+func (n *nemesis) lose(ctx context.Context) error {
+	nodes := n.random.Perm(len(n.system.Addrs()))
+	lost, away := nodes[0], nodes[1:2]
+	f := check.Fault{Kind: lose, Nodes: []int{lost}, Begin: time.Since(n.began)}
+	fmt.Fprintf(n.out, "%6.1fs %s of nodes %v, while %v is down\n", f.Begin.Seconds(), f.Kind, f.Nodes, away)
+	if err := n.system.Node(away[0]).Kill9(); err != nil {
+		return err
+	}
+	sleep(ctx, n.between(n.pace.faultMin, n.pace.faultMax))
+	if err := n.system.Node(lost).Lose(); err != nil {
+		return err
+	}
+	sleep(ctx, n.between(n.pace.faultMin, n.pace.faultMax))
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), restartTimeout)
+	defer cancel()
+	err := n.start(limited, away)
+	f.End = time.Since(n.began)
+	n.done = append(n.done, f)
+	return err
+}
 
 // start starts the nodes, all at the same time.
 func (n *nemesis) start(ctx context.Context, nodes []int) error {

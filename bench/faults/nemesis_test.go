@@ -46,6 +46,8 @@ func (n recordedNode) Stop() error                     { return n.say("stop") }
 func (n recordedNode) Cont() error                     { return n.say("cont") }
 func (n recordedNode) Terminate(context.Context) error { return n.say("term") }
 func (n recordedNode) Restart(context.Context) error   { return n.say("start") }
+func (n recordedNode) Lose() error                     { return n.say("lose") }
+func (n recordedNode) Lost() bool                      { return n.has("lose") }
 func (n recordedNode) Running() bool                   { return !n.dead || n.has("start") }
 func (n recordedNode) Log() string                     { return "before panic: for no reason" }
 
@@ -94,6 +96,26 @@ func TestFaultsAreDoneToTheirVictimsAndHealed(t *testing.T) {
 		if len(s.said) != len(want) || n.offsets[f.Nodes[0]].Load() != 0 {
 			t.Errorf("%s: %v", kind, s.said)
 		}
+	}
+}
+
+// TestALostNodeStaysLost: another is down meanwhile, and comes back.
+func TestALostNodeStaysLost(t *testing.T) {
+	s := &recorded{nodes: 3}
+	n := someNemesis(s, 1, stop)
+	if err := n.lose(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.said) != 3 || len(n.done) != 1 || lostOf(s) != 1 {
+		t.Fatalf("%v, %v", s.said, n.done)
+	}
+	lost, away := s.said[1], s.said[0][len("kill"):]
+	if lost != fmt.Sprint("lose", n.done[0].Nodes[0]) || s.said[0] == "kill"+lost[len("lose"):] || s.said[2] != "start"+away {
+		t.Errorf("%v", s.said)
+	}
+	s.dead = true
+	if err := n.revive(t.Context()); err != nil || slices.Contains(s.said, "start"+lost[len("lose"):]) {
+		t.Errorf("%v, %v", s.said, err)
 	}
 }
 

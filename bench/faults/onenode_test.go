@@ -27,6 +27,8 @@ func (s *oneNode) Node(int) node   { return s }
 func (s *oneNode) Log() string     { return s.running().Log() }
 func (s *oneNode) Kill9() error    { return s.running().Kill() }
 func (s *oneNode) Stop() error     { return s.running().Pause() }
+func (s *oneNode) Lose() error     { return errors.New("it is the only one") }
+func (s *oneNode) Lost() bool      { return false }
 func (s *oneNode) Cont() error     { return s.running().Resume() }
 
 func (s *oneNode) Running() bool { return s.Settled(context.Background()) == nil }

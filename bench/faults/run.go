@@ -165,7 +165,7 @@ func (r *runner) episodes(ctx context.Context) (*Report, error) {
 		one := *r
 		one.Seed += uint64(total.Episodes)
 		one.Duration = min(left, length)
-		one.withAvailability = total.Episodes == 0
+		one.withAvailability, one.last = total.Episodes == 0, left <= length
 		fmt.Fprintf(r.Out, "episode %d, seed %d\n", total.Episodes+1, one.Seed)
 		report, err := one.run(ctx)
 		if err != nil {
@@ -202,6 +202,9 @@ func possible(ctx context.Context, o Options) (kinds, missing []string, n *netwo
 		if kind == skew {
 			reason = canSkew(ctx)
 		}
+		if kind == lose && o.Nodes < loseMin {
+			reason = fmt.Errorf("it needs %d nodes", loseMin)
+		}
 		switch {
 		case reason == nil:
 			kinds = append(kinds, kind)
@@ -216,6 +219,9 @@ func possible(ctx context.Context, o Options) (kinds, missing []string, n *netwo
 	}
 	return kinds, missing, n, nil
 }
+
+// loseMin is how many nodes there must be for one to be lost: as many as hold each key.
+const loseMin = 3
 
 // canSkew asks the node whether it has the flag. Nothing from outside can put wrong the clock of one
 // process: it is a static executable, and Linux's time namespaces leave the wall clock alone.
@@ -236,6 +242,7 @@ func canSkew(ctx context.Context) error {
 type runner struct {
 	Options
 	withAvailability bool
+	last             bool // episode, which may end with a node lost
 	system           system
 	network          *network
 	offsets          []atomic.Int64
@@ -255,7 +262,7 @@ func (r *runner) run(ctx context.Context) (*Report, error) {
 		}
 	}
 	var faulty, healthy []workload
-	for _, w := range workloads(r.Seed) {
+	for _, w := range workloads(r.Seed, r.loses()) {
 		switch {
 		case !r.wants(w.name):
 		case w.healthy:
@@ -320,6 +327,9 @@ func (r *runner) wants(workload string) bool {
 // trouble notes what is wrong with the nodes as a whole.
 func (r *runner) trouble(err error) { r.report.Trouble = append(r.report.Trouble, err.Error()) }
 
+// loses tells whether a node is lost in the end.
+func (r *runner) loses() bool { return r.last && slices.Contains(r.kinds, lose) }
+
 // available measures both faults of promise 2.
 func (r *runner) available(ctx context.Context) error {
 	for _, fault := range []struct {
@@ -350,8 +360,9 @@ func (r *runner) underFaults(ctx context.Context, chosen []workload) ([]*check.H
 	if len(chosen) == 0 {
 		return nil, nil
 	}
+	kinds := slices.DeleteFunc(slices.Clone(r.kinds), func(kind string) bool { return kind == lose })
 	nemesis := &nemesis{
-		system: r.system, network: r.network, offsets: r.offsets, kinds: r.kinds, left: r.left,
+		system: r.system, network: r.network, offsets: r.offsets, kinds: kinds, left: r.left,
 		random: rand.New(rand.NewPCG(r.Seed, 0xfa17)), pace: r.timing.pace, began: r.began, out: r.Out,
 	}
 	working, end := context.WithCancel(ctx)
@@ -362,11 +373,14 @@ func (r *runner) underFaults(ctx context.Context, chosen []workload) ([]*check.H
 		defer end()
 		limited, cancel := context.WithTimeout(ctx, r.Duration)
 		defer cancel()
-		if len(r.kinds) == 0 {
+		if len(kinds) == 0 {
 			<-limited.Done()
-			return
+		} else {
+			failed = errors.Join(nemesis.run(limited), nemesis.revive(context.WithoutCancel(ctx)))
 		}
-		failed = errors.Join(nemesis.run(limited), nemesis.revive(context.WithoutCancel(ctx)))
+		if failed == nil && r.loses() {
+			failed = nemesis.lose(ctx)
+		}
 	})
 	histories := r.work(working, chosen)
 	running.Wait()
@@ -396,7 +410,7 @@ func (r *runner) work(ctx context.Context, chosen []workload) []*check.History {
 	working.Wait()
 	var histories []*check.History
 	for n, load := range chosen {
-		h := &check.History{Workload: load.name, Seed: r.Seed, Nodes: r.Nodes}
+		h := &check.History{Workload: load.name, Seed: r.Seed, Nodes: r.Nodes, Lost: lostOf(r.system)}
 		for _, w := range crews[n] {
 			h.Operations = append(h.Operations, w.operations...)
 			for _, strange := range w.strange {

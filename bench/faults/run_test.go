@@ -207,12 +207,12 @@ func TestReportsOfEpisodesAddUp(t *testing.T) {
 }
 
 func TestEveryWorkloadHasAChecker(t *testing.T) {
-	for _, w := range workloads(1) {
+	for _, w := range workloads(1, false) {
 		if check.Workloads[w.name] == nil {
 			t.Error(w.name)
 		}
 	}
-	if len(workloads(1)) != len(check.Workloads) {
+	if len(workloads(1, false)) != len(check.Workloads) {
 		t.Error("a checker without a workload")
 	}
 	report := Report{Histories: []*check.History{{Workload: "nobody's"}}}

@@ -66,11 +66,15 @@ func siblings(seed uint64) workload {
 
 // copies: a few writes of each key with one, two or three replicas, strict or sloppy, and then no more: no later
 // write brings what an earlier one left out.
-func copies(seed uint64) workload {
+func copies(seed uint64, lossy bool) workload {
+	least := 1
+	if lossy {
+		least = 2
+	}
 	keys := newRotation("copies", seed, 4, 4)
 	return workload{name: "copies", workers: 16, pause: 5 * pauseMean, final: check.VGet, strict: true, start: func(w *worker) func() {
 		return func() {
-			o := check.Operation{Key: keys.next(w), Value: w.value(), W: 1 + w.random.IntN(3)}
+			o := check.Operation{Key: keys.next(w), Value: w.value(), W: least + w.random.IntN(4-least)}
 			if w.random.IntN(5) == 0 {
 				read := w.vget(o.Key)
 				if read.Outcome != check.Acknowledged {

@@ -21,15 +21,16 @@ type workload struct {
 	start func(w *worker) (step func())
 }
 
-// workloads makes them anew, with the state that their workers share.
-func workloads(seed uint64) []workload {
-	return []workload{setAdd(seed), siblings(seed), copies(seed), register(seed), sessions(seed), counters(seed), locks(seed)}
+// workloads makes them anew, with the state that their workers share. Where a node is to be lost, they do not
+// write what that node alone may acknowledge.
+func workloads(seed uint64, lossy bool) []workload {
+	return []workload{setAdd(seed), siblings(seed), copies(seed, lossy), register(seed), sessions(seed), counters(seed), locks(seed)}
 }
 
 // Workloads are the names of all, availability first.
 func Workloads() []string {
 	names := []string{availability}
-	for _, w := range workloads(0) {
+	for _, w := range workloads(0, false) {
 		names = append(names, w.name)
 	}
 	return names
