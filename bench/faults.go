@@ -21,7 +21,7 @@ type faultsCommand struct {
 	Nodes    int      `default:"5" help:"How many nodes."`
 	Workload []string `help:"Only these: ${workloads}." placeholder:"NAME"`
 	Faults   []string `help:"Only these: ${kinds}." placeholder:"NAME"`
-	Sabotage string   `help:"Break the nodes on purpose, to see it found: ${flaws}." placeholder:"NAME"`
+	Sabotage string   `help:"Break the nodes on purpose, to see it found; implies --alone: ${flaws}." placeholder:"NAME"`
 	Alone    bool     `help:"Replicas do not compare what they have: only hints and reads bring them together."`
 	Replay   string   `help:"Judge a saved history again, and run nothing." placeholder:"FILE" type:"existingfile"`
 	Out      string   `default:"bench-report" help:"Directory for the history of a run that broke a promise."`
@@ -45,7 +45,7 @@ var errPromise = errors.New("promise broken")
 func (c *faultsCommand) options() faults.Options {
 	return faults.Options{
 		Nodes: c.Nodes, Seed: c.Seed, Duration: time.Duration(c.Minutes * float64(time.Minute)),
-		Workloads: c.Workload, Kinds: c.Faults, Dir: c.Dir, Out: os.Stderr, Sabotage: c.Sabotage, Alone: c.Alone,
+		Workloads: c.Workload, Kinds: c.Faults, Dir: c.Dir, Out: os.Stderr, Sabotage: c.Sabotage, Alone: c.Alone || c.Sabotage != "",
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -95,6 +96,34 @@ func TestTheCheckersFindNothingInSoundNodes(t *testing.T) {
 	t.Logf("\n%s\n%s", &progress, printed(t, report))
 	if report.Broken() > 0 {
 		t.Error("something was found")
+	}
+}
+
+// TestOnlySabotagedNodesHaveFlaws: what is shipped has none of it, and says so to whoever asks for it.
+func TestOnlySabotagedNodesHaveFlaws(t *testing.T) {
+	t.Parallel()
+	has := func(path string, err error) bool {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes.Contains(text, []byte(sabotage.AckWithoutApply))
+	}
+	sound, err := proc.Binary(t.Context())
+	if has(sound, err) {
+		t.Error("a binary without the tag knows of flaws")
+	}
+	if !has(proc.Tagged(t.Context(), "sabotage")) {
+		t.Error("a binary with the tag has no flaws")
+	}
+	node := exec.CommandContext(t.Context(), sound, "serve", "--listen", "127.0.0.1:0", "--data", t.TempDir())
+	node.Env = append(os.Environ(), sabotage.Variable+"="+string(sabotage.AckWithoutApply))
+	if said, err := node.CombinedOutput(); err == nil || !strings.Contains(string(said), sabotage.Variable) {
+		t.Errorf("it starts: %v\n%s", err, said)
 	}
 }
 
