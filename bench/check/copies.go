@@ -96,15 +96,26 @@ func holders(copies []*Copy, has func(*Copy) bool) (owners []string) {
 	return owners
 }
 
-// has tells whether the owner has seen w, or a write that covers it.
-func (v *versions) has(c *Copy, w *write) bool {
-	if w.dot.known() && c.Clock.covers(w.dot) {
+// has tells whether the owner has seen w, or a write that covers it, or one that covers that.
+func (v *versions) has(c *Copy, w *write) bool { return v.reaches(c, w, map[*write]bool{}) }
+
+// reaches is has, but for what was tried already.
+func (v *versions) reaches(c *Copy, w *write, tried map[*write]bool) bool {
+	if c.Clock.knows(w) || !w.dot.known() && v.holdsUnknown(c) {
 		return true
 	}
 	if len(c.Clock) == 0 {
 		return v.purgeable(w)
 	}
-	return slices.ContainsFunc(v.writes, func(x *write) bool { return x.dot.known() && x.covers(w) && c.Clock.covers(x.dot) })
+	tried[w] = true
+	return slices.ContainsFunc(v.writes, func(x *write) bool { return !tried[x] && x.covers(w) && v.reaches(c, x, tried) })
+}
+
+// holdsUnknown tells whether the owner holds a sibling whose write is not known by its dot: it may be any such.
+func (v *versions) holdsUnknown(c *Copy) bool {
+	return slices.ContainsFunc(c.Siblings, func(d Dot) bool {
+		return !slices.ContainsFunc(v.writes, func(w *write) bool { return w.dot == d })
+	})
 }
 
 // purgeable tells whether w may be gone without a trace.
@@ -126,7 +137,7 @@ func (v *versions) hasSeen(c *Copy, r *read) bool {
 		if c.Clock.covers(d) {
 			continue
 		}
-		if !slices.ContainsFunc(v.writes, func(x *write) bool { return x.dot.known() && x.given.covers(d) && c.Clock.covers(x.dot) }) {
+		if !slices.ContainsFunc(v.writes, func(x *write) bool { return x.given.covers(d) && v.has(c, x) }) {
 			return false
 		}
 	}
@@ -143,14 +154,11 @@ func (v *versions) misplaced(c *Copy, w *write) string {
 		if !x.covers(w) {
 			continue
 		}
-		if !x.dot.known() && !there {
-			return "" // it may have been this one
-		}
-		if x.dot.known() && c.Clock.covers(x.dot) {
-			if there {
-				return fmt.Sprintf("holds %v, though it has seen %v, which covers it", w, x)
-			}
-			return ""
+		switch {
+		case there && x.dot.known() && c.Clock.covers(x.dot):
+			return fmt.Sprintf("holds %v, though it has seen %v, which covers it", w, x)
+		case !there && (!x.dot.known() || v.has(c, x)):
+			return "" // it was this one, or may have been
 		}
 	}
 	if !there && !w.tombstone() && c.Clock.covers(w.dot) {

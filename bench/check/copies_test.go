@@ -193,6 +193,49 @@ func TestCopiesAllowsForPurging(t *testing.T) {
 	clean(t, Copies(h))
 }
 
+// TestCopiesAllowsForPrunedClocks: of three writes at three owners, each covering the one before, only the last has
+// to be in the clocks. The one between may be of unknown outcome.
+func TestCopiesAllowsForPrunedClocks(t *testing.T) {
+	for _, outcome := range []Outcome{Acknowledged, Unknown} {
+		for last := range 3 {
+			r := newOwned(3)
+			r.write("a", "", 0, 1, 2)
+			r.write("b", r.read(0, 1).Seen, 1, 0, 2)
+			if b := &r.Operations[len(r.Operations)-1]; outcome == Unknown {
+				b.Outcome, b.Seen = Unknown, ""
+			}
+			r.read(0, 1)
+			pruned := token(Clock{2: 2}, key) // of a
+			r.Operations[len(r.Operations)-1].Seen = pruned
+			r.write("c", pruned, last, (last+1)%3, (last+2)%3)
+			h := r.explain()
+			for i := range h.Explained[0].Copies {
+				h.Explained[0].Copies[i].Clock = Clock{uint64(last + 1): 3}
+			}
+			clean(t, Copies(h))
+			h.Explained[0].Copies[0].Clock = Clock{9: 1}
+			finds(t, Copies(h), `VSET "a"`)
+		}
+	}
+}
+
+// TestCopiesAllowsForAnUnknownSibling: it may be the write that covers what the clock was pruned of.
+func TestCopiesAllowsForAnUnknownSibling(t *testing.T) {
+	r := newOwned(3)
+	r.write("a", "", 0, 1, 2)
+	r.write("b", r.read(0, 1).Seen, 1, 0, 2)
+	b := &r.Operations[len(r.Operations)-1]
+	b.Outcome, b.Seen = Unknown, ""
+	h := r.explain()
+	for i := range h.Explained[0].Copies {
+		h.Explained[0].Copies[i].Clock = Clock{2: 2}
+	}
+	h.Operations = slices.DeleteFunc(h.Operations, func(o Operation) bool { return o.Command == VGet })
+	clean(t, Copies(h))
+	h.Explained[0].Copies[0].Siblings = nil
+	finds(t, Copies(h), `VSET "a"`)
+}
+
 // TestCopiesAllowsForOneLostOwner: a lost disk takes one copy with it, and not two.
 func TestCopiesAllowsForOneLostOwner(t *testing.T) {
 	r := newOwned(3)
