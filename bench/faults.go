@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"cartwheel/bench/faults"
+	"cartwheel/cluster/sabotage"
 )
 
 // faultsCommand is `bench faults`: what may happen to a cluster, done to it under load.
@@ -20,6 +21,8 @@ type faultsCommand struct {
 	Nodes    int      `default:"5" help:"How many nodes."`
 	Workload []string `help:"Only these: ${workloads}." placeholder:"NAME"`
 	Faults   []string `help:"Only these: ${kinds}." placeholder:"NAME"`
+	Sabotage string   `help:"Break the nodes on purpose, to see it found; implies --alone: ${flaws}." placeholder:"NAME"`
+	Alone    bool     `help:"Replicas do not compare what they have: only hints and reads bring them together."`
 	Replay   string   `help:"Judge a saved history again, and run nothing." placeholder:"FILE" type:"existingfile"`
 	Out      string   `default:"bench-report" help:"Directory for the history of a run that broke a promise."`
 	Dir      string   `help:"Where the nodes' data goes, in a new directory that is removed. Default: the system's temporary directory."`
@@ -27,8 +30,12 @@ type faultsCommand struct {
 
 // faultsVars are the names in the flags' help.
 func faultsVars() map[string]string {
+	var flaws []string
+	for _, f := range sabotage.Flaws() {
+		flaws = append(flaws, string(f))
+	}
 	return map[string]string{
-		"workloads": strings.Join(faults.Workloads(), ", "), "kinds": strings.Join(faults.Kinds(), ", "),
+		"flaws": strings.Join(flaws, ", "), "workloads": strings.Join(faults.Workloads(), ", "), "kinds": strings.Join(faults.Kinds(), ", "),
 	}
 }
 
@@ -38,7 +45,7 @@ var errPromise = errors.New("promise broken")
 func (c *faultsCommand) options() faults.Options {
 	return faults.Options{
 		Nodes: c.Nodes, Seed: c.Seed, Duration: time.Duration(c.Minutes * float64(time.Minute)),
-		Workloads: c.Workload, Kinds: c.Faults, Dir: c.Dir, Out: os.Stderr,
+		Workloads: c.Workload, Kinds: c.Faults, Dir: c.Dir, Out: os.Stderr, Sabotage: c.Sabotage, Alone: c.Alone || c.Sabotage != "",
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"cartwheel/cluster/quorum"
+	"cartwheel/cluster/sabotage"
 	"cartwheel/cluster/wire"
 	"cartwheel/store"
 	"cartwheel/store/version"
@@ -33,6 +34,9 @@ func (c *Coordinator) Read(db uint8, key []byte, need quorum.Need, o *version.Ob
 	r, err := need.Reads(pl.owners.Len())
 	if err != nil {
 		return 0, false, wireError(err)
+	}
+	if sabotage.On(sabotage.ReadsFromOneReplica) {
+		r = 1
 	}
 	here := pl.holds()
 	if here {
@@ -256,7 +260,7 @@ func (op *operation) underWayFor(node int) bool {
 // settleRead ends a read that has its answers: at once where they agree, else
 // when a quorum holds what they make together.
 func (op *operation) settleRead() (notify func()) {
-	if !op.merged || len(op.object.Siblings) == 0 {
+	if !op.merged || len(op.object.Siblings) == 0 || sabotage.On(sabotage.ReadRepairOff) {
 		return op.tell(nil)
 	}
 	merged := op.object.Hash()

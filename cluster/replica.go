@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"cartwheel/cluster/ring"
+	"cartwheel/cluster/sabotage"
 	"cartwheel/cluster/wire"
 	"cartwheel/store"
 	"cartwheel/store/version"
@@ -151,6 +152,10 @@ func (h *handling) put(i int, payload []byte) {
 	}
 	c := h.c
 	c.saw(h.sent.Clock)
+	if sabotage.Once(sabotage.AckWithoutApply, 50) || m.hint != nil && sabotage.On(sabotage.HintNotStored) {
+		h.acks = append(h.acks, ack{index: i})
+		return
+	}
 	if m.hint != nil {
 		seq, err := c.store.AddHint(*m.hint, m.db, m.key, h.nowMS, &h.sent)
 		if err != nil {

@@ -3,11 +3,13 @@ package cluster
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"cartwheel/cluster/quorum"
+	"cartwheel/cluster/ring"
 	"cartwheel/store"
 	"cartwheel/store/version"
 )
@@ -210,5 +212,34 @@ func TestTheTopologyShowsHowManyHintsThereAreNow(t *testing.T) {
 	}
 	if _, err := c.store.RemoveHint(absent, store.NewKey(0, []byte("k")), &o); err != nil || own() != 0 {
 		t.Errorf("without any more: %d, %v", own(), err)
+	}
+}
+
+// It also tells for whom they are: two that come and go at once leave the sum as it was.
+func TestTheTopologyShowsForWhomHintsAre(t *testing.T) {
+	w := newWorldOf(t, 2, 2, quiet)
+	c := w.nodes[0]
+	counts := func() (held []int64) {
+		top := c.Topology()
+		for i := range top.Nodes {
+			if i != top.Self {
+				held = append(held, top.Nodes[i].HintsFor)
+			}
+		}
+		return append(held, top.Nodes[top.Self].Hints)
+	}
+	var o version.Object
+	dot := version.Dot{Incarnation: 77, HLC: version.MakeHLC(c.NowMS(), 0)}
+	o.Put(nil, version.Sibling{Dot: dot, Written: dot.HLC, Payload: []byte("v")})
+	absent, other := ring.NodeID{1}, w.nodes[1].NodeID()
+	w.crash(1)
+	until(t, "it is seen to be down", func() bool { return !up(c.view.Load().byID[other]) })
+	if _, err := c.store.AddHint(absent, 0, []byte("k"), c.NowMS(), &o); err != nil || !slices.Equal(counts(), []int64{0, 1}) {
+		t.Errorf("with one for nobody here: %v, %v", counts(), err)
+	}
+	_, added := c.store.AddHint(other, 0, []byte("k"), c.NowMS(), &o)
+	_, removed := c.store.RemoveHint(absent, store.NewKey(0, []byte("k")), &o)
+	if added != nil || removed != nil || !slices.Equal(counts(), []int64{1, 1}) {
+		t.Errorf("with one for the other: %v, %v, %v", counts(), added, removed)
 	}
 }

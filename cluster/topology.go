@@ -4,21 +4,22 @@ import (
 	"slices"
 
 	"cartwheel/cluster/ring"
+	"cartwheel/store"
 )
 
 // seenTopology is a topology and what it was made from.
 type seenTopology struct {
 	v       *view
 	changed uint64
-	hints   status // that this node holds: no event tells of them
+	hints   []store.HintStat // that this node holds: no event tells of them
 	made    *ring.Topology
 }
 
 // Topology returns how this node sees the cluster. It is the same until something
 // in it changes.
 func (c *Coordinator) Topology() *ring.Topology {
-	v, changed, hints := c.view.Load(), c.changed.Load(), c.held()
-	if seen := c.topology.Load(); seen != nil && seen.v == v && seen.changed == changed && seen.hints == hints {
+	v, changed, hints := c.view.Load(), c.changed.Load(), c.store.HintOwners()
+	if seen := c.topology.Load(); seen != nil && seen.v == v && seen.changed == changed && slices.Equal(seen.hints, hints) {
 		return seen.made
 	}
 	made := c.makeTopology(v, hints)
@@ -35,7 +36,14 @@ func (c *Coordinator) held() (held status) {
 	return held
 }
 
-func (c *Coordinator) makeTopology(v *view, own status) *ring.Topology {
+func (c *Coordinator) makeTopology(v *view, held []store.HintStat) *ring.Topology {
+	hintsFor := make(map[ring.NodeID]int64, len(held))
+	own := status{}
+	for _, h := range held {
+		hintsFor[h.Owner] = h.Count
+		own.hints += h.Count
+		own.hintBytes += h.Bytes
+	}
 	d := v.ring.Document()
 	t := &ring.Topology{Cluster: d.Cluster.String(), Epoch: v.epoch, Replicas: d.Replicas, Moving: len(d.Moves)}
 	index := make(map[ring.NodeID]int, len(d.Members))
@@ -43,7 +51,7 @@ func (c *Coordinator) makeTopology(v *view, own status) *ring.Topology {
 		index[m.ID] = i
 		n := ring.NodeView{
 			ID: m.ID, Peer: m.Peer, Client: m.Client, Cluster: m.Cluster,
-			Zone: m.Zone, Weight: max(m.Weight, 1), State: m.State,
+			Zone: m.Zone, Weight: max(m.Weight, 1), State: m.State, HintsFor: hintsFor[m.ID],
 		}
 		if p := v.byID[m.ID]; p != nil {
 			n.Up = p.up()

@@ -29,9 +29,9 @@ func infoMembers(s *Server, t *infoText) {
 	top := s.keys.Topology()
 	for i := range top.Nodes {
 		n := &top.Nodes[i]
-		t.line("member%d:id=%s,peer=%s,client=%s,cluster=%s,zone=%s,weight=%d,state=%s,up=%d,self=%d,owned=%d,primary=%d,hints=%d,hint_bytes=%d",
+		t.line("member%d:id=%s,peer=%s,client=%s,cluster=%s,zone=%s,weight=%d,state=%s,up=%d,self=%d,owned=%d,primary=%d,hints=%d,hint_bytes=%d,hints_for=%d",
 			i, n.ID, infoWord(n.Peer), infoWord(n.Client), infoWord(n.Cluster), infoWord(n.Zone), n.Weight, n.State,
-			bit(n.Up), bit(i == top.Self), n.Owned, n.Primary, n.Hints, n.HintBytes)
+			bit(n.Up), bit(i == top.Self), n.Owned, n.Primary, n.Hints, n.HintBytes, n.HintsFor)
 	}
 }
 

@@ -57,7 +57,7 @@ func (s *Store) merge(db uint8, user []byte, nowMS int64, remote, o *version.Obj
 	} else if err != nil {
 		return 0, false, false, err
 	}
-	if !o.MergeIn(remote) || !s.news(k, nowMS, o, before.hash) {
+	if !mergeIn(o, remote) || !s.news(k, nowMS, o, before.hash) {
 		if corrupt {
 			return 0, false, false, err // there is nothing to replace it by
 		}

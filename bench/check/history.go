@@ -8,6 +8,8 @@
 //   - Siblings: the final siblings are exactly those that the recorded dots and contexts imply (3)
 //   - Strict: strict reads see what was acknowledged before, and never go back (5); the values of a
 //     key with one writer are those of one register
+//   - Copies: as many owners hold a write as it was acknowledged by, before anything repairs (1); and a
+//     majority what a strict read has shown (5)
 //   - Sessions: replicas converge to the newest write (6), and what is deleted or expired stays so (4)
 //   - Counters, Locks: read-modify-writes are atomic while all nodes are well
 //
@@ -41,6 +43,8 @@ const (
 	Expire Command = "EXPIRE"
 	Incr   Command = "INCR"
 	SetNX  Command = "SETNX"
+
+	VExplain Command = "VEXPLAIN"
 )
 
 // Operation is one command as its client saw it. Times are since the beginning of the history.
@@ -59,7 +63,18 @@ type Operation struct {
 	Return  time.Duration `json:"return"`            // when the client had its reply, or gave up
 	Outcome Outcome       `json:"outcome"`
 	Error   string        `json:"error,omitempty"`
-	Kind    string        `json:"kind,omitempty"` // of the error, for counting
+	Kind    string        `json:"kind,omitempty"`   // of the error, for counting
+	Strict  bool          `json:"strict,omitempty"` // of VGET, VSET and VDEL
+	W       int           `json:"w,omitempty"`      // that was asked for; 0: a majority of the owners
+	Copies  []Copy        `json:"copies,omitempty"` // in the reply of VEXPLAIN
+}
+
+// Copy is what one owner of a key holds.
+type Copy struct {
+	Owner    string `json:"owner"`
+	Clock    Clock  `json:"clock,omitempty"`
+	Siblings []Dot  `json:"siblings,omitempty"`
+	Error    string `json:"error,omitempty"` // it did not answer
 }
 
 // Fault is something that was done to the nodes, and undone.
@@ -78,6 +93,11 @@ type History struct {
 	Faults     []Fault     `json:"faults"`
 	Operations []Operation `json:"operations"`
 	Finals     []Operation `json:"finals"` // reads of each key on each node, behind all the rest
+	// Explained are VEXPLAINs, which repair nothing, made while nothing was written and no hint was held.
+	Explained []Operation `json:"explained,omitempty"`
+	// Lost is how many nodes were lost for good, with their disks. It is less than the W of every
+	// acknowledged write: what only lost ones acknowledged, nobody promises.
+	Lost int `json:"lost,omitempty"`
 }
 
 // Violation is a promise that was broken.
@@ -92,6 +112,7 @@ var Workloads = map[string]func(*History) []Violation{
 	"siblings": Siblings,
 	"register": Strict,
 	"sessions": Sessions,
+	"copies":   Siblings,
 	"counters": Counters,
 	"locks":    Locks,
 }
@@ -134,8 +155,8 @@ func answered(h *History, key string, finals []*Operation) (reads []*Operation, 
 		nodes[o.Node] = true
 		reads = append(reads, o)
 	}
-	if len(violations) == 0 && len(nodes) != h.Nodes {
-		violations = append(violations, Violation{key, "the final read was answered by " + itoa(len(nodes)) + " nodes of " + itoa(h.Nodes)})
+	if len(violations) == 0 && len(nodes) != h.Nodes-h.Lost {
+		violations = append(violations, Violation{key, "the final read was answered by " + itoa(len(nodes)) + " nodes of " + itoa(h.Nodes-h.Lost)})
 	}
 	return reads, violations
 }

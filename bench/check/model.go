@@ -11,6 +11,7 @@ type versions struct {
 	writes  []*write
 	reads   []*read
 	byValue map[string]*write
+	lossy   bool // a node was lost: with it, what it alone had of a write of unknown outcome
 }
 
 // write is a VSET or VDEL that was not refused.

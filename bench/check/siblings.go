@@ -24,6 +24,7 @@ func Siblings(h *History) (violations []Violation) {
 		violations = append(violations, silent...)
 		v, wrong := versionsOf(key, operations[key], reads)
 		violations = append(violations, wrong...)
+		v.lossy = h.Lost > 0
 		judged := map[string]bool{}
 		for _, o := range reads {
 			answer := strings.Join(slices.Sorted(slices.Values(o.Values)), "\x00")
@@ -66,7 +67,7 @@ func (v *versions) judgeFinal(final *Operation) (violations []Violation) {
 		case isThere || w.tombstone() || by != nil:
 		case w.acknowledged():
 			report("%v is missing, and nothing covers it", w)
-		case w.shown():
+		case w.shown() && !v.lossy: // a sloppy read may show what its quorum could not be given
 			report("%v was seen, is missing, and nothing covers it", w)
 		}
 	}

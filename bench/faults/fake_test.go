@@ -105,6 +105,9 @@ func (f *fake) Settled(context.Context) error {
 
 func (n *fakeNode) Terminate(context.Context) error { return n.Kill9() }
 
+func (n *fakeNode) Lose() error { panic("the fake has one store") }
+func (n *fakeNode) Lost() bool  { return false }
+
 func (n *fakeNode) Log() string { return "" }
 
 func (n *fakeNode) Running() bool {
@@ -251,6 +254,8 @@ func (f *fake) answer(node int, args []string) string {
 		return f.vget(args[1])
 	case "VSET":
 		return f.vset(node, args[1], args[2], &args[3])
+	case "VEXPLAIN":
+		return f.explain(args[1])
 	case "VDEL":
 		return f.vset(node, args[1], args[2], nil)
 	case "GET", "SET", "DEL", "PEXPIRE", "INCR":
@@ -273,6 +278,24 @@ func (f *fake) vget(key string) string {
 		reply += bulk(s.value)
 	}
 	return reply
+}
+
+// explain shows three owners that hold the same.
+func (f *fake) explain(key string) string {
+	v := f.versions[key]
+	if v == nil {
+		v = &versioned{}
+	}
+	dot := func(d check.Dot) string { return bulk(d.String()) }
+	one := "*6\r\n" + bulk("node") + bulk("owner") + bulk("clock") + fmt.Sprintf("*%d\r\n", len(v.clock))
+	for incarnation, hlc := range v.clock {
+		one += dot(check.Dot{Incarnation: incarnation, HLC: hlc})
+	}
+	one += bulk("siblings") + fmt.Sprintf("*%d\r\n", len(v.siblings))
+	for _, s := range v.siblings {
+		one += "*2\r\n" + bulk("dot") + dot(s.dot)
+	}
+	return "*2\r\n" + bulk("replicas") + "*3\r\n" + one + one + one
 }
 
 func (f *fake) vset(node int, key, context string, value *string) string {

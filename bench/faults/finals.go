@@ -14,7 +14,6 @@ import (
 )
 
 const (
-	finalsWithin   = 30 * time.Second // for all nodes to say the same
 	finalsEvery    = 200 * time.Millisecond
 	finalsPipeline = 100
 )
@@ -22,8 +21,8 @@ const (
 // readFinals reads every key of a history on every node. What the nodes do not say alike is read
 // again, until they do or time is over: an unknown write may be on one owner only until a read comes by
 // there, as reads ask a quorum and not everybody.
-func readFinals(ctx context.Context, s system, w workload, h *check.History, began time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, finalsWithin)
+func readFinals(ctx context.Context, s system, w workload, h *check.History, began time.Time, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	agreed := map[string][]check.Operation{}
 	keys := keysOf(h)
@@ -67,6 +66,9 @@ func ask(ctx context.Context, s system, w workload, keys []string, began time.Ti
 	byNode := make([][]check.Operation, len(s.Addrs()))
 	group := new(errgroup.Group)
 	for i, addr := range s.Addrs() {
+		if s.Node(i).Lost() {
+			continue
+		}
 		group.Go(func() error {
 			client := newClient(addr)
 			defer client.Close()
@@ -92,7 +94,7 @@ func askSome(ctx context.Context, client *redis.Client, node int, w workload, ke
 	args := func(key string) []any {
 		command := []any{string(w.final), key}
 		if w.strict {
-			command = append(command, "STRICT")
+			command = append(command, strictly)
 		}
 		return command
 	}
@@ -109,7 +111,7 @@ func askSome(ctx context.Context, client *redis.Client, node int, w workload, ke
 	})
 	end := time.Since(began)
 	for n, key := range keys {
-		o := check.Operation{Worker: -1, Node: node, Command: w.final, Key: key, Call: call, Return: end}
+		o := check.Operation{Worker: -1, Node: node, Command: w.final, Key: key, Call: call, Return: end, Strict: w.strict}
 		reply, err := replies[n].(*redis.Cmd).Result()
 		if err == nil || errors.Is(err, redis.Nil) {
 			err = read(&o, reply)

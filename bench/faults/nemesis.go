@@ -25,12 +25,14 @@ const (
 	cutOne       = "cut-one"       // one node from all others
 	cutHalves    = "cut-halves"    // the cluster into two
 	cutDirection = "cut-direction" // one node cannot send to some others, but hears them
+	cutKill      = "cut-kill"      // one node cannot send, and is killed with -9 before it has found that out
 	skew         = "skew"          // one node comes back with its clock put wrong
+	lose         = "lose"          // one node for good, with its disk, while another is down: the last fault of a run
 )
 
 // Kinds are the names of all faults.
 func Kinds() []string {
-	return []string{kill, killTwo, killAll, stop, restart, cutOne, cutHalves, cutDirection, skew}
+	return []string{kill, killTwo, killAll, stop, restart, cutOne, cutHalves, cutDirection, cutKill, skew, lose}
 }
 
 // skewMax bounds how wrong a clock is put: two nodes then differ by less than max-clock-drift.
@@ -47,7 +49,7 @@ type nemesis struct {
 	began   time.Time // of the history
 	out     io.Writer
 
-	left []string // of the kinds, before the next turn
+	left *[]string // of the kinds, before the next turn
 	done []check.Fault
 	// trouble is with nodes that died by themselves, or would not start.
 	trouble []string
@@ -84,13 +86,13 @@ func (n *nemesis) run(ctx context.Context) error {
 
 // next is the kind of the next fault: all have their turn, in a random order, before one comes again.
 func (n *nemesis) next() string {
-	if len(n.left) == 0 {
-		n.left = slices.Clone(n.kinds)
-		n.random.Shuffle(len(n.left), func(i, j int) { n.left[i], n.left[j] = n.left[j], n.left[i] })
+	left := *n.left
+	if len(left) == 0 {
+		left = slices.Clone(n.kinds)
+		n.random.Shuffle(len(left), func(i, j int) { left[i], left[j] = left[j], left[i] })
 	}
-	kind := n.left[0]
-	n.left = n.left[1:]
-	return kind
+	*n.left = left[1:]
+	return left[0]
 }
 
 // victims are the nodes of a fault; of cuts those on the one side.
@@ -124,6 +126,8 @@ func (n *nemesis) begin(ctx context.Context, f check.Fault) error {
 		return nil
 	case stop:
 		return first.Stop()
+	case cutKill:
+		return n.cutAndKill(context.WithoutCancel(ctx), f)
 	case restart, skew:
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restartTimeout)
 		defer cancel()
@@ -148,8 +152,8 @@ func (n *nemesis) cut(ctx context.Context, f check.Fault) error {
 			others = append(others, i)
 		}
 	}
-	oneWay := f.Kind == cutDirection
-	if oneWay {
+	oneWay := f.Kind == cutDirection || f.Kind == cutKill
+	if f.Kind == cutDirection {
 		n.random.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
 		others = others[:1+n.random.IntN(len(others))]
 	}
@@ -169,6 +173,28 @@ func (n *nemesis) cut(ctx context.Context, f check.Fault) error {
 	return nil
 }
 
+// What a node sends waits in its kernel while it is cut off, also behind its death: frameDeadline later
+// nobody takes it any more. It makes no hints of it before.
+const (
+	frameDeadline = 1200 * time.Millisecond
+	cutKillMin    = 300 * time.Millisecond
+	cutKillMax    = 800 * time.Millisecond
+)
+
+// cutAndKill leaves what the node of the fault acknowledges by itself alone (W 1) on its disk, and nowhere
+// else: the others have not heard of it, and it has no hint for them.
+func (n *nemesis) cutAndKill(ctx context.Context, f check.Fault) error {
+	if err := n.cut(ctx, f); err != nil {
+		return err
+	}
+	sleep(ctx, n.between(cutKillMin, cutKillMax))
+	if err := n.system.Node(f.Nodes[0]).Kill9(); err != nil {
+		return err
+	}
+	sleep(ctx, frameDeadline)
+	return nil
+}
+
 // restartTimeout bounds the end of a node and its start.
 const restartTimeout = 60 * time.Second
 
@@ -180,6 +206,10 @@ func (n *nemesis) heal(ctx context.Context, f check.Fault) error {
 		return n.system.Node(f.Nodes[0]).Cont()
 	case cutOne, cutHalves, cutDirection:
 		return n.network.Heal(ctx)
+	case cutKill:
+		if err := n.network.Heal(ctx); err != nil {
+			return err
+		}
 	}
 	for _, i := range f.Nodes {
 		n.offsets[i].Store(0)
@@ -193,7 +223,7 @@ func (n *nemesis) revive(ctx context.Context) error {
 	defer cancel()
 	var dead []int
 	for i := range n.system.Addrs() {
-		if node := n.system.Node(i); !node.Running() {
+		if node := n.system.Node(i); !node.Running() && !node.Lost() {
 			n.trouble = append(n.trouble, fmt.Sprintf("node %d died by itself: %s", i, lastWords(node.Log())))
 			dead = append(dead, i)
 		}
@@ -204,6 +234,29 @@ func (n *nemesis) revive(ctx context.Context) error {
 // startAttempts is how often a node that does not start is tried: the run goes on if it then does, and the
 // trouble is told.
 const startAttempts = 3
+
+// lose ends one node for good and removes its data, while another is down. Of the owners of some keys one alone
+// is then left that acknowledged the writes meanwhile, or none but fallbacks. The other comes back.
+func (n *nemesis) lose(ctx context.Context) error {
+	nodes := n.random.Perm(len(n.system.Addrs()))
+	lost, away := nodes[0], nodes[1:2]
+	f := check.Fault{Kind: lose, Nodes: []int{lost}, Begin: time.Since(n.began)}
+	fmt.Fprintf(n.out, "%6.1fs %s of nodes %v, while %v is down\n", f.Begin.Seconds(), f.Kind, f.Nodes, away)
+	if err := n.system.Node(away[0]).Kill9(); err != nil {
+		return err
+	}
+	sleep(ctx, n.between(n.pace.faultMin, n.pace.faultMax))
+	if err := n.system.Node(lost).Lose(); err != nil {
+		return err
+	}
+	sleep(ctx, n.between(n.pace.faultMin, n.pace.faultMax))
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), restartTimeout)
+	defer cancel()
+	err := n.start(limited, away)
+	f.End = time.Since(n.began)
+	n.done = append(n.done, f)
+	return err
+}
 
 // start starts the nodes, all at the same time.
 func (n *nemesis) start(ctx context.Context, nodes []int) error {

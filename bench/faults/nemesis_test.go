@@ -46,6 +46,8 @@ func (n recordedNode) Stop() error                     { return n.say("stop") }
 func (n recordedNode) Cont() error                     { return n.say("cont") }
 func (n recordedNode) Terminate(context.Context) error { return n.say("term") }
 func (n recordedNode) Restart(context.Context) error   { return n.say("start") }
+func (n recordedNode) Lose() error                     { return n.say("lose") }
+func (n recordedNode) Lost() bool                      { return n.has("lose") }
 func (n recordedNode) Running() bool                   { return !n.dead || n.has("start") }
 func (n recordedNode) Log() string                     { return "before panic: for no reason" }
 
@@ -58,7 +60,7 @@ func (n recordedNode) has(what string) bool {
 func someNemesis(s system, seed uint64, kinds ...string) *nemesis {
 	ms := time.Millisecond
 	return &nemesis{
-		system: s, offsets: make([]atomic.Int64, len(s.Addrs())), kinds: kinds, random: rand.New(rand.NewPCG(seed, 0)),
+		system: s, offsets: make([]atomic.Int64, len(s.Addrs())), kinds: kinds, left: new([]string), random: rand.New(rand.NewPCG(seed, 0)),
 		pace: pace{ms, 2 * ms, ms, 2 * ms}, began: time.Now(), out: io.Discard,
 	}
 }
@@ -94,6 +96,26 @@ func TestFaultsAreDoneToTheirVictimsAndHealed(t *testing.T) {
 		if len(s.said) != len(want) || n.offsets[f.Nodes[0]].Load() != 0 {
 			t.Errorf("%s: %v", kind, s.said)
 		}
+	}
+}
+
+// TestALostNodeStaysLost: another is down meanwhile, and comes back.
+func TestALostNodeStaysLost(t *testing.T) {
+	s := &recorded{nodes: 3}
+	n := someNemesis(s, 1, stop)
+	if err := n.lose(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.said) != 3 || len(n.done) != 1 || lostOf(s) != 1 {
+		t.Fatalf("%v, %v", s.said, n.done)
+	}
+	lost, away := s.said[1], s.said[0][len("kill"):]
+	if lost != fmt.Sprint("lose", n.done[0].Nodes[0]) || s.said[0] == "kill"+lost[len("lose"):] || s.said[2] != "start"+away {
+		t.Errorf("%v", s.said)
+	}
+	s.dead = true
+	if err := n.revive(t.Context()); err != nil || slices.Contains(s.said, "start"+lost[len("lose"):]) {
+		t.Errorf("%v, %v", s.said, err)
 	}
 }
 
@@ -164,10 +186,13 @@ func TestCutsAreBetweenTheRightNodes(t *testing.T) {
 		}
 		return pairs
 	}
-	for _, kind := range []string{cutOne, cutHalves, cutDirection} {
+	for _, kind := range []string{cutOne, cutHalves, cutDirection, cutKill} {
 		for seed := range uint64(5) {
 			nemesis := someNemesis(&recorded{nodes: nodes}, seed, kind)
 			nemesis.network = n
+			if kind == cutKill && seed > 0 {
+				continue // it takes its time
+			}
 			f := check.Fault{Kind: kind, Nodes: nemesis.victims(kind)}
 			if err := nemesis.begin(t.Context(), f); err != nil {
 				t.Fatal(err)
@@ -175,14 +200,17 @@ func TestCutsAreBetweenTheRightNodes(t *testing.T) {
 			pairs := cut()
 			for _, p := range pairs {
 				from, to := slices.Contains(f.Nodes, p[0]), slices.Contains(f.Nodes, p[1])
-				if from == to || kind == cutDirection && !from {
+				if from == to || (kind == cutDirection || kind == cutKill) && !from {
 					t.Errorf("%s of %v: %d cannot send to %d", kind, f.Nodes, p[0], p[1])
 				}
 			}
 			outside := nodes - len(f.Nodes)
 			least, most := 2*len(f.Nodes)*outside, 2*len(f.Nodes)*outside
-			if kind == cutDirection {
+			switch kind {
+			case cutDirection:
 				least, most = 1, outside
+			case cutKill:
+				least, most = outside, outside
 			}
 			if len(pairs) < least || len(pairs) > most {
 				t.Errorf("%s of %v cuts %v", kind, f.Nodes, pairs)

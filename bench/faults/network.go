@@ -159,7 +159,8 @@ func sweepNetworks(ctx context.Context) error {
 		if err := syscall.Kill(maker, 0); !errors.Is(err, syscall.ESRCH) {
 			continue
 		}
-		// Another sweep may be at it too.
+		// Another sweep may be at it too. The kernel takes its time with what is in a namespace.
+		_ = ip(ctx, "link", "del", fmt.Sprintf("%s%dv%d", networkPrefix, number, node))
 		_ = ip(ctx, "netns", "del", name.Name())
 		_ = ip(ctx, "link", "del", networkPrefix+strconv.Itoa(number))
 	}

@@ -27,6 +27,8 @@ func (s *oneNode) Node(int) node   { return s }
 func (s *oneNode) Log() string     { return s.running().Log() }
 func (s *oneNode) Kill9() error    { return s.running().Kill() }
 func (s *oneNode) Stop() error     { return s.running().Pause() }
+func (s *oneNode) Lose() error     { return errors.New("it is the only one") }
+func (s *oneNode) Lost() bool      { return false }
 func (s *oneNode) Cont() error     { return s.running().Resume() }
 
 func (s *oneNode) Running() bool { return s.Settled(context.Background()) == nil }
@@ -75,7 +77,7 @@ func TestOneNodeKeepsWhatItAcknowledges(t *testing.T) {
 	o := Options{Nodes: 1, Seed: 11, Duration: 4 * time.Second, Kinds: []string{kill, stop, restart}, Out: io.Discard}
 	r := &runner{
 		Options: o, system: s, offsets: make([]atomic.Int64, 1), kinds: o.Kinds,
-		timing: timing{healthy: 700 * ms, pace: pace{100 * ms, 300 * ms, 200 * ms, 700 * ms}},
+		timing: timing{healthy: 700 * ms, finals: 5 * time.Second, pace: pace{100 * ms, 300 * ms, 200 * ms, 700 * ms}},
 	}
 	report, err := r.episodes(t.Context())
 	if err != nil {

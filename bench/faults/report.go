@@ -53,7 +53,7 @@ func (r *Report) Judge() {
 				return []check.Violation{{What: "no checker for workload " + h.Workload}}
 			}
 		}
-		v.Violations = judge(h)
+		v.Violations = append(judge(h), check.Copies(h)...)
 		r.Verdicts = append(r.Verdicts, v)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"cartwheel/bench/check"
 	"cartwheel/bench/local"
 	"cartwheel/bench/proc"
+	"cartwheel/cluster/sabotage"
 )
 
 // Options says what is run.
@@ -27,10 +28,24 @@ type Options struct {
 	Kinds     []string      // of Kinds(); all that this machine can do if empty
 	Dir       string        // where the nodes' directories go; the system's temporary one if empty
 	Args      []string      // added to every node's command line
+	Sabotage  string        // of sabotage.Flaws(): the nodes are broken in this way; in none if empty
+	Alone     bool          // replicas do not compare what they have: only hints and reads bring them together
+	Episode   time.Duration // of the faults of one episode; episodeMax if 0
 	Out       io.Writer     // progress
 
 	// Short makes every phase as short as it can be, for a test.
 	Short bool
+}
+
+// noExchanges is the hidden flag of the node that leaves out exchanges.
+const noExchanges = "--debug-no-exchanges"
+
+// nodeArgs are what Args and Alone add to each command line.
+func (o Options) nodeArgs() []string {
+	if o.Alone {
+		return append(slices.Clone(o.Args), noExchanges)
+	}
+	return o.Args
 }
 
 // Validate says what of the options makes no sense.
@@ -45,6 +60,8 @@ func (o Options) Validate() error {
 	switch {
 	case o.Nodes < 1 || o.Nodes > nodesMax:
 		return fmt.Errorf("the number of nodes is 1 to %d", nodesMax)
+	case o.Sabotage != "" && !slices.Contains(sabotage.Flaws(), sabotage.Flaw(o.Sabotage)):
+		return fmt.Errorf("%s is none of %v", o.Sabotage, sabotage.Flaws())
 	case o.Duration <= 0:
 		return errors.New("the duration is above 0")
 	case slices.ContainsFunc(o.Kinds, cuts) && o.Nodes < 2:
@@ -62,18 +79,24 @@ const nodesMax = 64
 type timing struct {
 	before, during time.Duration // of availability
 	healthy        time.Duration
+	finals         time.Duration // for all nodes to say the same
 	pace           pace
 }
 
 func (o Options) timing() timing {
+	const ms = time.Millisecond
 	if o.Short {
-		return timing{
-			before: time.Second, during: 2500 * time.Millisecond, healthy: 1200 * time.Millisecond,
-			pace: pace{time.Second, 3 * time.Second, 200 * time.Millisecond, 700 * time.Millisecond},
+		t := timing{
+			before: time.Second, during: 2500 * ms, healthy: 1200 * ms, finals: 30 * time.Second,
+			pace: pace{time.Second, 3 * time.Second, 200 * ms, 700 * ms},
 		}
+		if o.Alone { // broken nodes may never say the same
+			t.finals, t.pace = 2*time.Second, pace{300 * ms, 900 * ms, 100 * ms, 300 * ms}
+		}
+		return t
 	}
 	return timing{
-		before: 5 * time.Second, during: 10 * time.Second, healthy: 5 * time.Second,
+		before: 5 * time.Second, during: 10 * time.Second, healthy: 5 * time.Second, finals: 30 * time.Second,
 		pace: pace{time.Second, 8 * time.Second, 500 * time.Millisecond, 5 * time.Second},
 	}
 }
@@ -101,15 +124,18 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	offsets := make([]atomic.Int64, o.Nodes)
-	options := local.Options{Nodes: o.Nodes, Dir: dir, Args: o.Args, ArgsOf: func(i int) []string {
+	options := local.Options{Nodes: o.Nodes, Dir: dir, Args: o.nodeArgs(), ArgsOf: func(i int) []string {
 		if offset := offsets[i].Load(); offset != 0 {
 			return []string{skewFlag + "=" + time.Duration(offset).String()} // which may begin with a minus
 		}
 		return nil
 	}}
+	if o.Sabotage != "" {
+		options.Tag, options.Env = "sabotage", []string{sabotage.Variable + "=" + o.Sabotage}
+	}
 	if network != nil {
 		options.Host, options.Wrap = network.Host, network.Wrap
-		options.Args = append([]string{"--no-protected-mode"}, o.Args...) // clients come from the bridge
+		options.Args = append([]string{"--no-protected-mode"}, options.Args...) // clients come from the bridge
 	}
 	cluster, err := local.Start(ctx, options)
 	if err != nil {
@@ -130,14 +156,16 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 const episodeMax = time.Minute
 
 // episodes runs one episode after the other, until the time is over or a promise was broken. Each has its
-// own seed, which repeats it alone, and its own keys.
+// own seed and its own keys. The kinds of fault take turns over all of them: none is left out by chance.
 func (r *runner) episodes(ctx context.Context) (*Report, error) {
 	total := &Report{Seed: r.Seed, Nodes: r.Nodes}
-	for left := r.Duration; left > 0 && total.Broken() == 0; left -= episodeMax {
+	r.left = new([]string)
+	length := cmp.Or(r.Episode, episodeMax)
+	for left := r.Duration; left > 0 && total.Broken() == 0; left -= length {
 		one := *r
 		one.Seed += uint64(total.Episodes)
-		one.Duration = min(left, episodeMax)
-		one.withAvailability = total.Episodes == 0
+		one.Duration = min(left, length)
+		one.withAvailability, one.last = total.Episodes == 0, left <= length
 		fmt.Fprintf(r.Out, "episode %d, seed %d\n", total.Episodes+1, one.Seed)
 		report, err := one.run(ctx)
 		if err != nil {
@@ -174,6 +202,9 @@ func possible(ctx context.Context, o Options) (kinds, missing []string, n *netwo
 		if kind == skew {
 			reason = canSkew(ctx)
 		}
+		if kind == lose && o.Nodes < loseMin {
+			reason = fmt.Errorf("it needs %d nodes", loseMin)
+		}
 		switch {
 		case reason == nil:
 			kinds = append(kinds, kind)
@@ -188,6 +219,9 @@ func possible(ctx context.Context, o Options) (kinds, missing []string, n *netwo
 	}
 	return kinds, missing, n, nil
 }
+
+// loseMin is how many nodes there must be for one to be lost: as many as hold each key.
+const loseMin = 3
 
 // canSkew asks the node whether it has the flag. Nothing from outside can put wrong the clock of one
 // process: it is a static executable, and Linux's time namespaces leave the wall clock alone.
@@ -208,11 +242,13 @@ func canSkew(ctx context.Context) error {
 type runner struct {
 	Options
 	withAvailability bool
+	last             bool // episode, which may end with a node lost
 	system           system
 	network          *network
 	offsets          []atomic.Int64
 	kinds            []string
 	timing           timing
+	left             *[]string // kinds of fault that have yet to have their turn, over all episodes
 	began            time.Time
 	report           Report
 }
@@ -226,7 +262,7 @@ func (r *runner) run(ctx context.Context) (*Report, error) {
 		}
 	}
 	var faulty, healthy []workload
-	for _, w := range workloads(r.Seed) {
+	for _, w := range workloads(r.Seed, r.loses()) {
 		switch {
 		case !r.wants(w.name):
 		case w.healthy:
@@ -243,6 +279,9 @@ func (r *runner) run(ctx context.Context) (*Report, error) {
 	if err := waitSettled(ctx, r.system, restWithin); err != nil {
 		r.trouble(err)
 	}
+	if err := r.explain(ctx, faulty, histories); err != nil { // before a read repairs it
+		return nil, err
+	}
 	fmt.Fprintf(r.Out, "%6.1fs at full health\n", time.Since(r.began).Seconds())
 	calm, cancel := context.WithTimeout(ctx, r.timing.healthy)
 	defer cancel()
@@ -252,9 +291,12 @@ func (r *runner) run(ctx context.Context) (*Report, error) {
 		return nil, context.Cause(ctx)
 	}
 	for n, w := range slices.Concat(faulty, healthy) {
-		if err := readFinals(ctx, r.system, w, histories[n], r.began); err != nil {
+		if err := readFinals(ctx, r.system, w, histories[n], r.began, r.timing.finals); err != nil {
 			return nil, err
 		}
+	}
+	if err := r.explain(ctx, faulty, histories); err != nil { // again: what was shown must be held
+		return nil, err
 	}
 	for _, h := range histories {
 		h.Faults = r.report.Faults
@@ -264,12 +306,29 @@ func (r *runner) run(ctx context.Context) (*Report, error) {
 	return &r.report, nil
 }
 
+// explain adds to the histories what each owner holds.
+func (r *runner) explain(ctx context.Context, loads []workload, histories []*check.History) error {
+	fmt.Fprintf(r.Out, "%6.1fs looking at what each owner holds\n", time.Since(r.began).Seconds())
+	for n, w := range loads {
+		if w.final != check.VGet {
+			continue // VEXPLAIN cannot tell what was written
+		}
+		if err := explain(ctx, r.system, histories[n], r.began); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (r *runner) wants(workload string) bool {
 	return len(r.Workloads) == 0 || slices.Contains(r.Workloads, workload)
 }
 
 // trouble notes what is wrong with the nodes as a whole.
 func (r *runner) trouble(err error) { r.report.Trouble = append(r.report.Trouble, err.Error()) }
+
+// loses tells whether a node is lost in the end.
+func (r *runner) loses() bool { return r.last && slices.Contains(r.kinds, lose) }
 
 // available measures both faults of promise 2.
 func (r *runner) available(ctx context.Context) error {
@@ -301,8 +360,9 @@ func (r *runner) underFaults(ctx context.Context, chosen []workload) ([]*check.H
 	if len(chosen) == 0 {
 		return nil, nil
 	}
+	kinds := slices.DeleteFunc(slices.Clone(r.kinds), func(kind string) bool { return kind == lose })
 	nemesis := &nemesis{
-		system: r.system, network: r.network, offsets: r.offsets, kinds: r.kinds,
+		system: r.system, network: r.network, offsets: r.offsets, kinds: kinds, left: r.left,
 		random: rand.New(rand.NewPCG(r.Seed, 0xfa17)), pace: r.timing.pace, began: r.began, out: r.Out,
 	}
 	working, end := context.WithCancel(ctx)
@@ -313,11 +373,14 @@ func (r *runner) underFaults(ctx context.Context, chosen []workload) ([]*check.H
 		defer end()
 		limited, cancel := context.WithTimeout(ctx, r.Duration)
 		defer cancel()
-		if len(r.kinds) == 0 {
+		if len(kinds) == 0 {
 			<-limited.Done()
-			return
+		} else {
+			failed = errors.Join(nemesis.run(limited), nemesis.revive(context.WithoutCancel(ctx)))
 		}
-		failed = errors.Join(nemesis.run(limited), nemesis.revive(context.WithoutCancel(ctx)))
+		if failed == nil && r.loses() {
+			failed = nemesis.lose(ctx)
+		}
 	})
 	histories := r.work(working, chosen)
 	running.Wait()
@@ -333,7 +396,7 @@ func (r *runner) work(ctx context.Context, chosen []workload) []*check.History {
 	id := 0
 	for n, load := range chosen {
 		for range load.workers {
-			w := newWorker(id, r.system.Addrs(), r.Seed, r.began)
+			w := newWorker(id, r.system.Addrs(), r.Seed, cmp.Or(load.pause, pauseMean), r.began)
 			id++
 			crews[n] = append(crews[n], w)
 			working.Go(func() {
@@ -347,7 +410,7 @@ func (r *runner) work(ctx context.Context, chosen []workload) []*check.History {
 	working.Wait()
 	var histories []*check.History
 	for n, load := range chosen {
-		h := &check.History{Workload: load.name, Seed: r.Seed, Nodes: r.Nodes}
+		h := &check.History{Workload: load.name, Seed: r.Seed, Nodes: r.Nodes, Lost: lostOf(r.system)}
 		for _, w := range crews[n] {
 			h.Operations = append(h.Operations, w.operations...)
 			for _, strange := range w.strange {

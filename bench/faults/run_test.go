@@ -49,7 +49,7 @@ func runFake(f *fake, workloads []string) (*Report, error) {
 	ms := time.Millisecond
 	r := &runner{
 		Options: o, system: f, offsets: make([]atomic.Int64, nodes), kinds: o.Kinds,
-		timing: timing{before: 200 * ms, during: 300 * ms, healthy: 500 * ms, pace: pace{50 * ms, 200 * ms, 20 * ms, 100 * ms}},
+		timing: timing{before: 200 * ms, during: 300 * ms, healthy: 500 * ms, finals: 5 * time.Second, pace: pace{50 * ms, 200 * ms, 20 * ms, 100 * ms}},
 	}
 	return r.episodes(context.Background())
 }
@@ -207,12 +207,12 @@ func TestReportsOfEpisodesAddUp(t *testing.T) {
 }
 
 func TestEveryWorkloadHasAChecker(t *testing.T) {
-	for _, w := range workloads(1) {
+	for _, w := range workloads(1, false) {
 		if check.Workloads[w.name] == nil {
 			t.Error(w.name)
 		}
 	}
-	if len(workloads(1)) != len(check.Workloads) {
+	if len(workloads(1, false)) != len(check.Workloads) {
 		t.Error("a checker without a workload")
 	}
 	report := Report{Histories: []*check.History{{Workload: "nobody's"}}}

@@ -13,7 +13,8 @@ type system interface {
 	// Addrs are those of the ordinary ports, by node.
 	Addrs() []string
 	Node(i int) node
-	// Settled tells why the nodes are not at rest, or nil: all see each other up, and none holds a hint.
+	// Settled tells why the nodes are not at rest, or nil: all see each other up, and none holds a hint for
+	// another. Lost ones count for nothing.
 	Settled(ctx context.Context) error
 }
 
@@ -24,10 +25,23 @@ type node interface {
 	Cont() error
 	Terminate(ctx context.Context) error
 	Restart(ctx context.Context) error
+	// Lose ends it for good, and removes its data.
+	Lose() error
+	Lost() bool
 	// Running tells whether there is a process and it is not stopped.
 	Running() bool
 	// Log is the newest of what its newest process wrote.
 	Log() string
+}
+
+// lostOf is how many nodes are lost.
+func lostOf(s system) (lost int) {
+	for i := range s.Addrs() {
+		if s.Node(i).Lost() {
+			lost++
+		}
+	}
+	return lost
 }
 
 // processes is a system of real ones.
@@ -45,13 +59,16 @@ func (p processes) Settled(ctx context.Context) error {
 		return err
 	}
 	for i, n := range p.Nodes() {
+		if n.Lost() {
+			continue
+		}
 		view, err := n.View(ctx)
 		if err != nil {
 			return err
 		}
 		for _, m := range view.Members {
-			if m.Self && m.Hints > 0 {
-				return fmt.Errorf("node %d holds %d hints", i, m.Hints)
+			if m.HintsFor > 0 && !p.ByPeer(m.Peer).Lost() {
+				return fmt.Errorf("node %d holds %d hints for %s", i, m.HintsFor, m.Peer)
 			}
 		}
 	}

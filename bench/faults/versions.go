@@ -64,6 +64,33 @@ func siblings(seed uint64) workload {
 	}}
 }
 
+// copies: a few writes of each key with one, two or three replicas, strict or sloppy, and then no more: no later
+// write brings what an earlier one left out.
+func copies(seed uint64, lossy bool) workload {
+	least := 1
+	if lossy {
+		least = 2
+	}
+	keys := newRotation("copies", seed, 4, 4)
+	return workload{name: "copies", workers: 16, pause: 5 * pauseMean, final: check.VGet, strict: true, start: func(w *worker) func() {
+		return func() {
+			o := check.Operation{Key: keys.next(w), Value: w.value(), W: least + w.random.IntN(4-least)}
+			if w.random.IntN(5) == 0 {
+				read := w.vget(o.Key)
+				if read.Outcome != check.Acknowledged {
+					return
+				}
+				o.Context = read.Seen
+			}
+			mode := strictly
+			if w.random.IntN(2) == 0 {
+				mode = "SLOPPY"
+			}
+			w.vset(o, "W", o.W, mode)
+		}
+	}}
+}
+
 // heldKeysMax bounds what a worker remembers; keys that are not in use any more are forgotten with the rest.
 const heldKeysMax = 64
 
@@ -101,7 +128,7 @@ func register(seed uint64) workload {
 			current.Lock()
 			key := current.keys[w.id]
 			current.Unlock()
-			o := w.vset(check.Operation{Key: key, Context: context, Value: w.value()}, "STRICT")
+			o := w.vset(check.Operation{Key: key, Context: context, Value: w.value()}, strictly)
 			switch writes++; {
 			case o.Outcome == check.Acknowledged:
 				context = o.Seen
@@ -115,17 +142,17 @@ func register(seed uint64) workload {
 		return func() {
 			switch dice := w.random.IntN(10); {
 			case dice < 3:
-				w.vget(chosen(), "STRICT")
+				w.vget(chosen(), strictly)
 			case dice < 5:
 				writeOwn()
 			case dice < 8:
-				if o := w.vget(keys.next(w), "STRICT"); o.Outcome == check.Acknowledged {
+				if o := w.vget(keys.next(w), strictly); o.Outcome == check.Acknowledged {
 					clear(shared)
 					shared[o.Key] = o.Seen
 				}
 			default:
 				key := keys.next(w)
-				if o := w.vset(check.Operation{Key: key, Context: shared[key], Value: w.value()}, "STRICT"); o.Outcome == check.Acknowledged {
+				if o := w.vset(check.Operation{Key: key, Context: shared[key], Value: w.value()}, strictly); o.Outcome == check.Acknowledged {
 					shared[key] = o.Seen
 				}
 			}

@@ -20,7 +20,7 @@ const (
 	dialTimeout  = time.Second
 	replyTimeout = 3 * time.Second
 
-	// pause is between a worker's operations, on average: a history should tell much, not be long.
+	// pauseMean is between a worker's operations: a history should tell much, not be long.
 	pauseMean = 5 * time.Millisecond
 )
 
@@ -32,6 +32,7 @@ type worker struct {
 	addrs  []string
 	client *redis.Client
 	random *rand.Rand
+	pause  time.Duration
 	began  time.Time // of the history
 
 	operations []check.Operation
@@ -39,8 +40,8 @@ type worker struct {
 	strange []string
 }
 
-func newWorker(id int, addrs []string, seed uint64, began time.Time) *worker {
-	w := &worker{id: id, addrs: addrs, random: rand.New(rand.NewPCG(seed, uint64(id))), began: began}
+func newWorker(id int, addrs []string, seed uint64, pause time.Duration, began time.Time) *worker {
+	w := &worker{id: id, pause: pause, addrs: addrs, random: rand.New(rand.NewPCG(seed, uint64(id))), began: began}
 	w.goTo(id % len(addrs))
 	return w
 }
@@ -73,7 +74,7 @@ func newClient(addr string) *redis.Client {
 func (w *worker) rest(ctx context.Context) {
 	select {
 	case <-ctx.Done():
-	case <-time.After(time.Duration(w.random.Int64N(int64(2 * pauseMean)))):
+	case <-time.After(time.Duration(w.random.Int64N(int64(2 * w.pause)))):
 	}
 }
 

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -12,22 +13,24 @@ import (
 type workload struct {
 	name    string
 	workers int
-	healthy bool // it runs at full health, not among faults
+	pause   time.Duration // between a worker's operations, on average; pauseMean if 0
+	healthy bool          // it runs at full health, not among faults
 	final   check.Command
 	strict  bool // its final reads are STRICT
 	// start makes the state of one worker and returns what it does again and again.
 	start func(w *worker) (step func())
 }
 
-// workloads makes them anew, with the state that their workers share.
-func workloads(seed uint64) []workload {
-	return []workload{setAdd(seed), siblings(seed), register(seed), sessions(seed), counters(seed), locks(seed)}
+// workloads makes them anew, with the state that their workers share. Where a node is to be lost, they do not
+// write what that node alone may acknowledge.
+func workloads(seed uint64, lossy bool) []workload {
+	return []workload{setAdd(seed), siblings(seed), copies(seed, lossy), register(seed), sessions(seed), counters(seed), locks(seed)}
 }
 
 // Workloads are the names of all, availability first.
 func Workloads() []string {
 	names := []string{availability}
-	for _, w := range workloads(0) {
+	for _, w := range workloads(0, false) {
 		names = append(names, w.name)
 	}
 	return names
@@ -51,23 +54,26 @@ func (r *rotation) next(w *worker) string {
 	return fmt.Sprintf("%s:%d", r.prefix, generation*r.beside+w.random.Int64N(r.beside))
 }
 
+// strictly is the option of commands that only owners may answer.
+const strictly = "STRICT"
+
 // value is one that nobody else writes.
 func (w *worker) value() string { return fmt.Sprintf("%d-%d", w.id, len(w.operations)) }
 
 // vget reads a key's siblings and their context.
 func (w *worker) vget(key string, options ...any) *check.Operation {
-	o := check.Operation{Command: check.VGet, Key: key}
+	o := check.Operation{Command: check.VGet, Key: key, Strict: slices.Contains(options, any(strictly))}
 	return w.do(o, readVersions, append([]any{"VGET", key}, options...)...)
 }
 
 // vset writes with a context, and learns the next.
 func (w *worker) vset(o check.Operation, options ...any) *check.Operation {
-	o.Command = check.VSet
+	o.Command, o.Strict = check.VSet, slices.Contains(options, any(strictly))
 	return w.do(o, readContext, append([]any{"VSET", o.Key, o.Context, o.Value}, options...)...)
 }
 
 func (w *worker) vdel(o check.Operation, options ...any) *check.Operation {
-	o.Command = check.VDel
+	o.Command, o.Strict = check.VDel, slices.Contains(options, any(strictly))
 	return w.do(o, readContext, append([]any{"VDEL", o.Key, o.Context}, options...)...)
 }
 

@@ -23,6 +23,8 @@ type Options struct {
 	Zones  int                  // how many zones the nodes are spread over; none if 0
 	Args   []string             // added to every node's command line
 	ArgsOf func(i int) []string // added to that of node i; may be nil
+	Tag    string               // of the nodes' build, as proc.Options has it
+	Env    []string             // added to every node's environment
 	Dir    string               // where the nodes' directories are, kept by Close; made if empty
 	Host   func(i int) string   // the address that node i listens at; 127.0.0.1 if nil
 	Wrap   func(i int) []string // runs node i by exec in another place, as `ip netns exec NAME` does; may be nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,6 +28,7 @@ type Node struct {
 	mu      sync.Mutex   // guards what follows; not held while a process starts or ends
 	process *proc.Server // the newest; nil before the first
 	stopped bool         // by Stop
+	lost    bool         // by Lose
 	served  bool         // it has data of its own, and so a ring to come back to
 }
 
@@ -40,7 +42,10 @@ func (n *Node) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o := proc.Options{Args: n.args(), Dir: n.Dir, Port: port, Host: n.host}
+	o := proc.Options{
+		Args: n.args(), Dir: n.Dir, Port: port, Host: n.host,
+		Tag: n.cluster.options.Tag, Env: n.cluster.options.Env,
+	}
 	if n.cluster.options.Wrap != nil {
 		o.Wrap = n.cluster.options.Wrap(n.Index)
 	}
@@ -102,6 +107,24 @@ func (n *Node) Kill9() error {
 		return nil
 	}
 	return process.Kill()
+}
+
+// Lose kills the process and removes its data, as when its machine burns. It is not to be started again.
+func (n *Node) Lose() error {
+	if err := n.Kill9(); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.lost = true
+	return os.RemoveAll(n.Dir)
+}
+
+// Lost tells whether it was lost.
+func (n *Node) Lost() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.lost
 }
 
 // Terminate asks the process to end with SIGTERM and waits for it.

@@ -33,6 +33,7 @@ type Member struct {
 	Up, Self                               bool
 	Owned, Primary                         int // partitions, and those of them that it owns first
 	Hints, HintBytes                       int64
+	HintsFor                               int64 // that the node whose view it is holds for it
 }
 
 // View asks the node how it sees the cluster.
@@ -105,6 +106,8 @@ func parseMember(value string) (m Member, _ error) {
 			errs = append(errs, number(value, &m.Primary))
 		case "hints":
 			errs = append(errs, number(value, &m.Hints))
+		case "hints_for":
+			errs = append(errs, number(value, &m.HintsFor))
 		case "hint_bytes":
 			errs = append(errs, number(value, &m.HintBytes))
 		}
@@ -174,7 +177,7 @@ func (c *Cluster) whole(v *View) error {
 		return fmt.Errorf("%d partitions are moving", v.Moves)
 	}
 	for _, m := range v.Members {
-		n := c.byPeer(m.Peer)
+		n := c.ByPeer(m.Peer)
 		if n == nil {
 			return fmt.Errorf("it sees a member at %s, where no node is", m.Peer)
 		}
@@ -185,7 +188,8 @@ func (c *Cluster) whole(v *View) error {
 	return nil
 }
 
-func (c *Cluster) byPeer(addr string) *Node {
+// ByPeer returns the node at a peer address, or nil.
+func (c *Cluster) ByPeer(addr string) *Node {
 	for _, n := range c.nodes {
 		if n.PeerAddr == addr {
 			return n

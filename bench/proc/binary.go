@@ -11,10 +11,10 @@ import (
 	"sync"
 )
 
-// built is the cartwheel that this process has built.
+// built is what this process has built.
 var built struct {
-	sync.Mutex // guards path, and is held while building
-	path       string
+	sync.Mutex                   // guards paths, and is held while building
+	paths      map[string]string // by build tag
 }
 
 // Binary returns the path of a cartwheel executable: the one named by CARTWHEEL_BINARY, or else one
@@ -23,10 +23,15 @@ func Binary(ctx context.Context) (string, error) {
 	if path := os.Getenv("CARTWHEEL_BINARY"); path != "" {
 		return filepath.Abs(path)
 	}
+	return Tagged(ctx, "")
+}
+
+// Tagged is Binary with a build tag. It is always built.
+func Tagged(ctx context.Context, tag string) (string, error) {
 	built.Lock()
 	defer built.Unlock()
-	if built.path != "" {
-		return built.path, nil
+	if path := built.paths[tag]; path != "" {
+		return path, nil
 	}
 	root, err := moduleRoot(ctx)
 	if err != nil {
@@ -37,26 +42,28 @@ func Binary(ctx context.Context) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "cartwheel")
-	build := exec.CommandContext(ctx, "go", "build", "-o", path, "./cmd/cartwheel")
+	build := exec.CommandContext(ctx, "go", "build", "-tags", tag, "-o", path, "./cmd/cartwheel")
 	build.Dir = root
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if said, err := build.CombinedOutput(); err != nil {
 		return "", errors.Join(fmt.Errorf("building cartwheel: %w\n%s", err, said), os.RemoveAll(dir))
 	}
-	built.path = path
+	if built.paths == nil {
+		built.paths = map[string]string{}
+	}
+	built.paths[tag] = path
 	return path, nil
 }
 
-// RemoveBinary deletes what Binary built, if it built anything: call it last, in TestMain or main.
-func RemoveBinary() error {
+// RemoveBinary deletes what Binary and Tagged built, if they built anything: call it last, in TestMain or main.
+func RemoveBinary() (err error) {
 	built.Lock()
 	defer built.Unlock()
-	if built.path == "" {
-		return nil
+	for _, path := range built.paths {
+		err = errors.Join(err, os.RemoveAll(filepath.Dir(path)))
 	}
-	dir := filepath.Dir(built.path)
-	built.path = ""
-	return os.RemoveAll(dir)
+	built.paths = nil
+	return err
 }
 
 // moduleRoot is the directory of the go.mod that rules the working directory.

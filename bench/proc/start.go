@@ -32,13 +32,20 @@ type Options struct {
 	Port int         // of Host; a free one if 0
 	TLS  *tls.Config // how to reach the port, where Args make it a TLS port
 	Host string      // the address it listens at; 127.0.0.1 if empty
+	Tag  string      // of cartwheel's build; none if empty
+	Env  []string    // added to the environment, as NAME=value
 	Wrap []string    // a command that runs the server in its own place by exec, as `ip netns exec NAME` does
 }
 
 // StartCartwheel starts `cartwheel serve` and returns when it answers PING. The context bounds the
 // start (30 s if it has no deadline), not the life of the process. A failure carries its log.
 func StartCartwheel(ctx context.Context, o Options) (*Server, error) {
-	binary, err := Binary(ctx)
+	binary, err := "", error(nil)
+	if o.Tag == "" {
+		binary, err = Binary(ctx)
+	} else {
+		binary, err = Tagged(ctx, o.Tag)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +78,7 @@ func start(ctx context.Context, o Options, command func(addr, dir string) []stri
 	s.Addr = net.JoinHostPort(cmp.Or(o.Host, localhost), strconv.Itoa(s.Port))
 	line := append(slices.Clone(o.Wrap), command(s.Addr, s.Dir)...)
 	s.cmd = exec.Command(line[0], line[1:]...)
-	s.cmd.Env = environment()
+	s.cmd.Env = append(environment(), o.Env...)
 	s.cmd.Stdout, s.cmd.Stderr, s.cmd.WaitDelay = s.log, s.log, waitDelay
 	if err := spawn(s.cmd); err != nil {
 		if s.ownsDir {

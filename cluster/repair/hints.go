@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"cartwheel/cluster/ring"
+	"cartwheel/cluster/sabotage"
 	"cartwheel/store"
 	"cartwheel/store/version"
 )
@@ -120,6 +121,9 @@ func holders(table *ring.Ring, p ring.Partition) []ring.NodeID {
 
 // replayPage sends each hint to its destinations.
 func (r *Repair) replayPage(ctx context.Context, page []*hint) error {
+	if sabotage.On(sabotage.HintsDropped) {
+		return nil
+	}
 	groups := map[ring.NodeID][]*hint{}
 	var order []ring.NodeID
 	for _, h := range page {

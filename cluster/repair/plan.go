@@ -83,7 +83,7 @@ func (r *Repair) planHints(table *ring.Ring, now time.Time) {
 func (r *Repair) planExchanges(table *ring.Ring, now time.Time) {
 	owed := r.owedPeers(table, now)
 	for peer := range r.shared {
-		if !r.opts.Peers.Up(peer) || (bytes.Compare(r.self[:], peer[:]) > 0 && !owed[peer]) {
+		if r.opts.NoExchanges || !r.opts.Peers.Up(peer) || (bytes.Compare(r.self[:], peer[:]) > 0 && !owed[peer]) {
 			continue
 		}
 		e := r.schedule.want(task{exchangeTask, peer}, now)

@@ -76,6 +76,9 @@ type Options struct {
 	// ExchangeInterval is the pause between two exchanges with one peer.
 	// Default: 10 s.
 	ExchangeInterval time.Duration
+	// NoExchanges leaves replicas to hints and reads: for tests of these, which an
+	// exchange would mend before anybody looks.
+	NoExchanges bool
 	// LeafPause is the pause between the two comparisons of leaves: what
 	// differs in one only was a write in flight. Default: 25 ms.
 	LeafPause time.Duration

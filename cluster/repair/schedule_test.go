@@ -146,3 +146,23 @@ func TestNoMoreTasksOfAKindRunThanMay(t *testing.T) {
 		t.Errorf("%d of 20 ran", total)
 	}
 }
+
+// With NoExchanges nothing is compared, whoever comes up, and hints go on.
+func TestWithoutExchangesHintsGoOn(t *testing.T) {
+	for _, without := range []bool{false, true} {
+		w := newWorld(t, 2, func(_ int, o *Options) { o.NoExchanges = without })
+		w.adoptRing(w.document(1, 0, 1))
+		n := w.nodes[0]
+		n.set("key", "value")
+		n.hint(nodeID(1), "key", n.object("key"))
+		n.PeerUp(nodeID(1))
+		n.replan()
+		n.mu.Lock()
+		hints, exchange := n.schedule.entries[task{hintsTask, nodeID(1)}], n.schedule.entries[task{exchangeTask, nodeID(1)}]
+		n.mu.Unlock()
+		if hints == nil || (exchange == nil) != without {
+			t.Errorf("without %t: hints %+v, exchange %+v", without, hints, exchange)
+		}
+		w.stop()
+	}
+}

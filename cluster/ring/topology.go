@@ -26,6 +26,7 @@ type NodeView struct {
 	Primary   int   // those of them that it is the first owner of
 	Hints     int64 // that it holds for others, as it last said
 	HintBytes int64
+	HintsFor  int64 // that the node whose view it is holds for it
 }
 
 // A SlotRange is a run of slots with the same owners.

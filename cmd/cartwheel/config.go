@@ -11,6 +11,7 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/alecthomas/kong"
 
+	"cartwheel/cluster/sabotage"
 	"cartwheel/server"
 )
 
@@ -124,7 +125,7 @@ var ofKubernetes = regexp.MustCompile(`^CARTWHEEL_(SERVICE_HOST|SERVICE_PORT(_.*
 
 // checkEnvironment refuses CARTWHEEL_ variables that no flag has.
 func checkEnvironment(model *kong.Application, environ []string) error {
-	known := map[string]bool{}
+	known := map[string]bool{sabotage.Variable: sabotage.Built}
 	var visit func(node *kong.Node)
 	visit = func(node *kong.Node) {
 		for _, flag := range node.Flags {

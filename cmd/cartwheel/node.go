@@ -26,6 +26,7 @@ func (s *serveCommand) nodeOptions(log zerolog.Logger) (o cluster.Options, err e
 		Replicas:   s.Replicas,
 		Gossip:     true,
 	}
+	o.Repair.NoExchanges = s.DebugNoExchanges
 	if offset := s.DebugClockOffset; offset != 0 {
 		o.Store.Now = func() time.Time { return time.Now().Add(offset) }
 	}
