@@ -59,6 +59,9 @@ type forward struct {
 
 // Forward has another node run a command.
 func (c *Coordinator) Forward(to ring.NodeID, f *quorum.Forwarded, done quorum.ForwardDone) error {
+	if c.view.Load().left {
+		return wireError(errLeft)
+	}
 	fw := &forward{c: c, f: f, done: done}
 	return wireError(fw.send(to))
 }

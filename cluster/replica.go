@@ -70,7 +70,15 @@ func (h *handling) one(i int, r *wire.Request) {
 	switch r.Op {
 	case opDocument:
 		return
-	case opPing, opAgree, opJoin, opFlush: // whatever ring they have
+	case opPing:
+		if h.v.byID[h.from] == nil && r.Epoch < h.v.epoch { // it has left, and may not know
+			h.c.turnAway(h.from)
+			h.reply(i, statusEpoch, h.v.text)
+			return
+		}
+		h.slow(i, r)
+		return
+	case opAgree, opJoin, opFlush: // whatever ring they have
 		h.slow(i, r)
 		return
 	}

@@ -94,6 +94,12 @@ func address(i int) string { return fmt.Sprint("node", i) }
 
 func (w *world) start(i int) {
 	w.t.Helper()
+	if err := w.tryStart(i); err != nil {
+		w.t.Fatalf("start node %d: %v", i, err)
+	}
+}
+
+func (w *world) tryStart(i int) error {
 	level := zerolog.WarnLevel
 	if testing.Verbose() {
 		level = zerolog.DebugLevel
@@ -109,7 +115,7 @@ func (w *world) start(i int) {
 		Repair:     repair.Options{ExchangeInterval: 200 * time.Millisecond, FilledWait: 10 * time.Millisecond},
 	}
 	for j := range w.nodes {
-		if j != i && w.nodes[j] != nil {
+		if j != i && w.node(j) != nil {
 			o.Join = append(o.Join, address(j))
 		}
 	}
@@ -118,11 +124,12 @@ func (w *world) start(i int) {
 	defer cancel()
 	c, err := Start(ctx, o)
 	if err != nil {
-		w.t.Fatalf("start node %d: %v", i, err)
+		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.nodes[i] = c
+	return nil
 }
 
 // node returns a node, nil if it has crashed.

@@ -14,6 +14,7 @@ type view struct {
 	text   []byte // the document, encoded
 	epoch  uint64
 	alone  bool // this node is the only member
+	left   bool // it is a member no more
 	places []place
 	peers  []*peer // all but this node
 	byID   map[ring.NodeID]*peer
@@ -35,7 +36,8 @@ func (p *place) holds() bool { return p.self >= 0 && p.owners.Has(p.self) }
 func newView(r *ring.Ring, self ring.NodeID, byID map[ring.NodeID]*peer) *view {
 	v := &view{ring: r, epoch: r.Epoch(), byID: byID, text: r.Document().Append(nil)}
 	members := r.Members()
-	v.alone = len(members) == 1 && members[0].ID == self
+	_, is := r.Member(self)
+	v.alone, v.left = len(members) == 1 && is, !is
 	for _, m := range members {
 		if p := byID[m.ID]; p != nil {
 			v.peers = append(v.peers, p)

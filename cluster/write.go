@@ -113,6 +113,9 @@ func (op *operation) encode(o *version.Object) {
 // canWrite says, before anything is done, whether as many nodes can be reached
 // as the write needs.
 func (op *operation) canWrite() error {
+	if op.v.left {
+		return errLeft
+	}
 	pl := op.place
 	w, err := op.need.Writes(pl.owners.Len())
 	if err != nil {
