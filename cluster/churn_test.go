@@ -197,7 +197,7 @@ func (w *world) set(from int, key, value string) (err error) {
 			}
 		}
 		err = update(c, 0, key, quorum.Need{}, overwrite{value: []byte(value), plain: true})
-		if !errors.Is(err, quorum.ErrMoved) {
+		if err == nil || !errors.Is(err, quorum.ErrMoved) && (place != quorum.Away || w.at(to) == c) {
 			return err
 		}
 	}

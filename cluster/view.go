@@ -27,7 +27,7 @@ type place struct {
 	owners    quorum.Set
 	next      quorum.Set // owners once the moves under way are done
 	self      int        // this node's index, -1 where it is not among nodes
-	fallbacks []*peer    // in the order of preference; nil is this node
+	fallbacks []*peer    // in the order of preference, the owners to be last; nil is this node
 }
 
 // holds reports that this node owns the partition.
@@ -75,6 +75,11 @@ func (v *view) place(p ring.Partition, self ring.NodeID) place {
 		if !slices.Contains(ids, id) {
 			pl.fallbacks = append(pl.fallbacks, v.byID[id])
 		}
+	}
+	// While all others are about to be owners, and most owners are dead, there is
+	// nobody else to stand in for them.
+	for _, id := range ids[pl.owners.Len():] {
+		pl.fallbacks = append(pl.fallbacks, v.byID[id])
 	}
 	return pl
 }
