@@ -84,9 +84,24 @@ func (w *world) settled(members ...int) {
 	})
 }
 
-// exact waits until each member has exactly what it owns, the same as the other
-// owners, and checks that the shares are even.
+// exact waits until each member has exactly what it owns, and checks that the
+// shares are even.
 func (w *world) exact(members ...int) {
+	w.t.Helper()
+	w.same(members...)
+	d := w.node(members[0]).view.Load().ring.Document()
+	least, most := d.Partitions*d.Replicas, 0
+	for _, s := range d.Shares() {
+		least, most = min(least, s.Total), max(most, s.Total)
+	}
+	if most-least > 1 {
+		w.t.Errorf("the shares are between %d and %d", least, most)
+	}
+}
+
+// same waits until each member has exactly what it owns, the same as the other
+// owners.
+func (w *world) same(members ...int) {
 	w.t.Helper()
 	until(w.t, "what has moved away is dropped, and all owners have the same", func() bool {
 		roots := map[ring.Partition]uint64{}
@@ -110,14 +125,6 @@ func (w *world) exact(members ...int) {
 		}
 		return true
 	})
-	d := w.node(members[0]).view.Load().ring.Document()
-	least, most := d.Partitions*d.Replicas, 0
-	for _, s := range d.Shares() {
-		least, most = min(least, s.Total), max(most, s.Total)
-	}
-	if most-least > 1 {
-		w.t.Errorf("the shares are between %d and %d", least, most)
-	}
 }
 
 // A load writes rising numbers to keys, each by one writer, at whichever node

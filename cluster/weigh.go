@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"cartwheel/cluster/repair"
 	"cartwheel/cluster/ring"
@@ -144,4 +145,26 @@ func (c *Coordinator) transferring(d *ring.Document, sizes []ring.Size) []ring.T
 		sums = append(sums, one)
 	}
 	return sums
+}
+
+// RingFigures returns what INFO shows of the moves that this node sees to, and of
+// what has moved away.
+func (c *Coordinator) RingFigures() [][2]string {
+	r := c.repairing.Load()
+	if r == nil {
+		return nil
+	}
+	f := r.Figures()
+	tookMS := f.FillTook.Milliseconds()
+	number := func(n int64) string { return strconv.FormatInt(n, 10) }
+	return [][2]string{
+		{"ring_moves_here", number(int64(f.Filling))},
+		{"ring_moves_here_filled", number(int64(f.FillReady))},
+		{"ring_moves_here_done", number(int64(f.FillDone))},
+		{"ring_moves_here_bytes", number(int64(f.FillMoved))},
+		{"ring_moves_here_ms", number(tookMS)},
+		{"ring_moves_here_bytes_per_second", number(int64(f.FillMoved) * 1000 / max(tookMS, 1))},
+		{"ring_partitions_to_drop", number(f.Foreign)},
+		{"ring_partitions_dropped", number(int64(f.Dropped))},
+	}
 }

@@ -45,6 +45,9 @@ type Keyspace interface {
 	PlanRing(change ring.Change) (*ring.Plan, error)
 	ApplyRing(change ring.Change, epoch uint64, force bool) (*ring.Plan, error)
 	RingProgress() (*ring.Progress, error)
+	// RingFigures returns names and values for INFO: of the moves that this node
+	// sees to.
+	RingFigures() [][2]string
 
 	// Figures returns names and values for INFO, for a person to read.
 	Figures() [][2]string

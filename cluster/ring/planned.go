@@ -55,6 +55,8 @@ func NewPlan(d *Document, c Change, sizes []Size, up func(NodeID) bool) (*Plan, 
 	if p.subject, err = d.Find(c.Node); err != nil {
 		return nil, err
 	}
+	c.Node = p.subject.ID.String()
+	p.change = c
 	p.plan = &Plan{Change: c.Words(), Epoch: d.Epoch, Transfers: []PlannedMove{}, Warnings: []string{}, Obstacles: []string{}}
 	if p.after, err = d.With(c); err == ErrUnchanged {
 		p.plan.Unchanged, p.after = true, d
@@ -247,10 +249,10 @@ func (p *planner) obstruct() {
 		}
 	}
 	if lost > 0 {
-		p.plan.Obstacles = append(p.plan.Obstacles, fmt.Sprintf("of %d partitions all other owners were removed already: all their data is given up", lost))
+		p.plan.Obstacles = append(p.plan.Obstacles, fmt.Sprintf("%d partitions have no other owner that was not removed already: all their data is given up", lost))
 	}
 	if bare > 0 {
-		p.plan.Obstacles = append(p.plan.Obstacles, fmt.Sprintf("of %d partitions no other owner is up: they stay where they are until one is", bare))
+		p.plan.Obstacles = append(p.plan.Obstacles, fmt.Sprintf("%d partitions have no other owner that is up: they stay where they are until one is", bare))
 	}
 }
 
