@@ -100,7 +100,8 @@ type Coordinator struct {
 	changed  atomic.Uint64 // counts what the topology depends on
 	topology atomic.Pointer[seenTopology]
 
-	strangers atomic.Int64 // the second in which one was logged
+	strangers  atomic.Int64 // the second in which one was logged
+	turnedAway atomic.Int64 // the second in which it was logged that one who had left was told so
 
 	listener net.Listener
 	running  sync.WaitGroup

@@ -103,10 +103,11 @@ func (c *Coordinator) isUp(id ring.NodeID) bool {
 	return id == c.store.NodeID() || p != nil && p.up()
 }
 
-// turnAway logs, at most once a second, that a node which was a member once asks
-// as if it still were one.
-func (c *Coordinator) turnAway(id ring.NodeID) {
-	if second := c.store.NowMS() / 1000; c.strangers.Swap(second) != second {
-		c.log.Warn().Stringer("node", id).Msg("a node that has left the ring, or was removed from it, is back: it is told so, and not served")
+// turnAway tells a node of the ring that it was a member of once, and is no more.
+// It logs that at most once a second.
+func (h *handling) turnAway(i int) {
+	if second := h.nowMS / 1000; h.c.turnedAway.Swap(second) != second {
+		h.c.log.Warn().Stringer("node", h.from).Msg("a node that has left the ring, or was removed from it, is back: it is told so, and not served")
 	}
+	h.reply(i, statusEpoch, h.v.text)
 }

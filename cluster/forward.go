@@ -122,6 +122,10 @@ func (fw *forward) end(reply *wire.Reply) {
 	err := reply.Err
 	notRun := err == nil && reply.Status == statusOK && bytes.HasPrefix(reply.Payload, []byte("-NOREPLICAS "))
 	switch {
+	case notRun && !fw.unknown:
+		// That node sees another ring, or others that are up, than this one did: whoever
+		// asked chooses again.
+		err = quorum.ErrMoved
 	case notRun && fw.tries < callTries:
 		fw.tries++
 		if fw.retry() == nil {

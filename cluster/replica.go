@@ -72,8 +72,7 @@ func (h *handling) one(i int, r *wire.Request) {
 		return
 	case opPing:
 		if h.v.byID[h.from] == nil && r.Epoch < h.v.epoch { // it has left, and may not know
-			h.c.turnAway(h.from)
-			h.reply(i, statusEpoch, h.v.text)
+			h.turnAway(i)
 			return
 		}
 		h.slow(i, r)
@@ -85,6 +84,8 @@ func (h *handling) one(i int, r *wire.Request) {
 	switch {
 	case r.Epoch > h.v.epoch:
 		h.reply(i, statusBehind, nil)
+	case r.Epoch < h.v.epoch && h.v.byID[h.from] == nil:
+		h.turnAway(i)
 	case r.Epoch < h.v.epoch:
 		h.reply(i, statusEpoch, h.v.text)
 	case h.v.byID[h.from] == nil:
