@@ -113,7 +113,7 @@ func (c *clusterFlags) howToApply(p *ring.Plan) string {
 	words := []string{p.Change[0], p.Change[1]}
 	for _, word := range p.Change[2:] {
 		if word == "" || strings.ContainsAny(word, " \t'\"\\$`!&|;<>()*?[]{}~#") {
-			word = "'" + strings.ReplaceAll(word, "'", `'\\''`) + "'"
+			word = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 		}
 		words = append(words, word)
 	}
