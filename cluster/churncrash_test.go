@@ -32,6 +32,7 @@ func (w *world) moving(at, most int) {
 }
 
 func TestALeaveGoesOnAfterTheLeaverWasKilled(t *testing.T) {
+	t.Parallel()
 	for _, left := range []int{1000, 6, 0} { // moves, when it is killed
 		w := newChurn(t, 4, 3)
 		w.net.setDelay(time.Millisecond)
@@ -55,6 +56,7 @@ func TestALeaveGoesOnAfterTheLeaverWasKilled(t *testing.T) {
 }
 
 func TestAJoinGoesOnAfterAnyNodeWasKilled(t *testing.T) {
+	t.Parallel()
 	for name, victim := range map[string]int{"the joiner": 4, "a source": 2, "who let it in": 0} {
 		t.Run(name, func(t *testing.T) {
 			w := newChurn(t, 4, 3)
@@ -80,6 +82,7 @@ func TestAJoinGoesOnAfterAnyNodeWasKilled(t *testing.T) {
 }
 
 func TestALeaveIsProposedAgainAfterItsProposerWasKilled(t *testing.T) {
+	t.Parallel()
 	w := newChurn(t, 4, 3)
 	w.net.setDelay(3 * time.Millisecond)
 	l := w.load(1, 2)
@@ -120,6 +123,7 @@ func inStore(t *testing.T, c *Coordinator, key string) int {
 // A leaver holds hints for one that is down: they are the only copies that it may
 // have, so it stays until they are delivered.
 func TestALeaverStaysWhileItHoldsHints(t *testing.T) {
+	t.Parallel()
 	w := newChurn(t, 5, 3)
 	w.apply(0, false, "weight", w.id(4), "1000") // owns all: nothing moves to it
 	w.settled(0, 1, 2, 3, 4)
@@ -154,6 +158,7 @@ func TestALeaverStaysWhileItHoldsHints(t *testing.T) {
 
 // Two of three owners die for good.
 func TestTwoDeadNodesAreRemoved(t *testing.T) {
+	t.Parallel()
 	w := newChurn(t, 5, 3)
 	l := w.load(0, 1, 2)
 	ids := []string{w.id(3), w.id(4)}
@@ -174,6 +179,7 @@ func TestTwoDeadNodesAreRemoved(t *testing.T) {
 // Owners are dead while their partitions are about to move to all that live: those
 // stand in for them, too.
 func TestWritesGoOnWhereOnlyOwnersToBeAreUp(t *testing.T) {
+	t.Parallel()
 	w := newChurn(t, 5, 3)
 	ids := []ring.NodeID{w.node(2).NodeID(), w.node(3).NodeID(), w.node(4).NodeID()}
 	w.apply(0, false, "weight", w.id(2), "1000") // owns all, and stays
