@@ -37,7 +37,7 @@ func (c *Coordinator) ApplyRing(change ring.Change, epoch uint64, force bool) (*
 		return nil, wireError(errLeft)
 	}
 	if change.Verb == ring.Replace {
-		return nil, wireError(fmt.Errorf("the new node does that when it starts: cartwheel serve --join HOST:PORT --replace %.100s ...", change.Node))
+		return nil, wireError(fmt.Errorf("the new node does that when it starts: cartwheel serve --join HOST:PORT --replace %.100s", change.Node))
 	}
 	sizes, _ := c.sizes(v)
 	var plan *ring.Plan
