@@ -141,3 +141,32 @@ func TestAFillingIsShown(t *testing.T) {
 		t.Errorf("it took %v, and then %v", f.FillTook, again.FillTook)
 	}
 }
+
+func TestWhoIsNoMemberAnyMoreHasNothingToDo(t *testing.T) {
+	w := newWorld(t, 3, func(_ int, o *Options) { o.DropGrace = time.Nanosecond })
+	d := w.document(1, 0, 1)
+	w.adoptRing(d)
+	n := w.nodes[2]
+	n.set(keyOf(1), "v")
+	n.replan()
+	wanted := func() (count int) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		for _, e := range n.schedule.entries {
+			if e.wanted {
+				count++
+			}
+		}
+		return count
+	}
+	if wanted() == 0 {
+		t.Error("a member with what is not its own has nothing to do")
+	}
+	gone := *d
+	gone.Epoch, gone.Members = 2, d.Members[:2]
+	w.adoptRing(&gone)
+	n.replan()
+	if count := wanted(); count != 0 {
+		t.Errorf("it has %d tasks", count)
+	}
+}

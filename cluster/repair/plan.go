@@ -21,6 +21,9 @@ func (r *Repair) plan(table *ring.Ring, now time.Time) {
 	for _, e := range r.schedule.entries {
 		e.wanted = false
 	}
+	if _, is := table.Member(r.self); !is {
+		return // nobody talks to this node any more
+	}
 	r.planHints(table, now)
 	r.planExchanges(table, now)
 	r.planFills(table, now)
