@@ -98,9 +98,9 @@ func TestALeaveIsProposedAgainAfterItsProposerWasKilled(t *testing.T) {
 	}()
 	cancel()
 	time.Sleep(time.Duration(w.rand.Int64N(int64(20 * time.Millisecond)))) // any moment will do
-	w.net.crash(address(0))
+	w.vanish(0)
 	<-applied
-	w.crash(0)
+	w.bury(0, proposer)
 	w.apply(1, false, "leave", leaver)
 	w.start(0)
 	w.settled(0, 1, 2)

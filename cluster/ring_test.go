@@ -140,12 +140,20 @@ func (w *world) node(i int) *Coordinator {
 }
 
 // crash kills a node: what it has not handed to the operating system is lost.
-func (w *world) crash(i int) {
+func (w *world) crash(i int) { w.bury(i, w.vanish(i)) }
+
+// vanish breaks the connections of a node that is being killed.
+func (w *world) vanish(i int) *Coordinator {
 	w.mu.Lock()
 	c := w.nodes[i]
 	w.nodes[i] = nil
 	w.mu.Unlock()
 	w.net.crash(address(i))
+	return c
+}
+
+// bury ends what has vanished.
+func (w *world) bury(i int, c *Coordinator) {
 	// The old process goes on in its own world, on a disk that nobody looks at
 	// any more.
 	w.disks[i] = w.disks[i].CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: w.rand})
