@@ -197,14 +197,16 @@ func (l *load) write(r *rand.Rand, key string, n int) {
 		l.unknown[key] = n
 		fallthrough
 	default:
-		l.errs = append(l.errs, fmt.Errorf("%s at node %d: %w", key, from, err))
+		l.errs = append(l.errs, fmt.Errorf("%s at node %d: %w (%v)", key, from, err, errors.Unwrap(err)))
 	}
 }
 
 // set writes as a server does for a client of a node: where the node is no owner, at
 // the one that it would forward to.
-func (w *world) set(from int, key, value string) (err error) {
-	for range 16 {
+// Where the two go by different rings, a forwarded command would wait until they
+// do not.
+func (w *world) set(from int, key, value string) error {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		c := w.node(from)
 		if c == nil {
 			return errors.New("the client's own node is dead")
@@ -218,12 +220,12 @@ func (w *world) set(from int, key, value string) (err error) {
 				continue // its connection breaks, and another is asked
 			}
 		}
-		err = update(c, 0, key, quorum.Need{}, overwrite{value: []byte(value), plain: true})
+		err := update(c, 0, key, quorum.Need{}, overwrite{value: []byte(value), plain: true})
 		if err == nil || !errors.Is(err, quorum.ErrMoved) && (place != quorum.Away || w.at(to) == c) {
 			return err
 		}
 	}
-	return err
+	return errors.New("the nodes never agree on where it is")
 }
 
 func (w *world) at(id ring.NodeID) *Coordinator {
