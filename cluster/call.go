@@ -86,6 +86,10 @@ func (c *Coordinator) teach(p *peer, timeout time.Duration) error {
 
 // askAll asks all live peers at once, and returns what those reply that do.
 func (c *Coordinator) askAll(v *view, op wire.Op, payload []byte) map[*peer][]byte {
+	lane := wire.Small
+	if op == opWeigh { // its replies may be long
+		lane = wire.Bulk
+	}
 	replies := make(map[*peer][]byte, len(v.peers))
 	var mu sync.Mutex
 	var asking sync.WaitGroup
@@ -94,7 +98,7 @@ func (c *Coordinator) askAll(v *view, op wire.Op, payload []byte) map[*peer][]by
 			continue
 		}
 		asking.Go(func() {
-			reply, err := c.call(context.Background(), p, wire.Small, op, v.epoch, payload)
+			reply, err := c.call(context.Background(), p, lane, op, v.epoch, payload)
 			if err != nil {
 				return
 			}

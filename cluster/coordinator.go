@@ -37,6 +37,10 @@ type Options struct {
 	// Join are addresses of nodes of the cluster that a new node joins. Default:
 	// it creates one.
 	Join []string
+	// Replace names, by its id, the beginning of that or an address, a dead member
+	// whose place the node takes when it joins, its weight and zone too. Default:
+	// nobody's.
+	Replace string
 	// Replicas is N for a new cluster. Default: 3.
 	Replicas int
 	// Secret is the cluster's. Default: none.
@@ -96,7 +100,8 @@ type Coordinator struct {
 	changed  atomic.Uint64 // counts what the topology depends on
 	topology atomic.Pointer[seenTopology]
 
-	strangers atomic.Int64 // the second in which one was logged
+	strangers  atomic.Int64 // the second in which one was logged
+	turnedAway atomic.Int64 // the second in which it was logged that one who had left was told so
 
 	listener net.Listener
 	running  sync.WaitGroup
@@ -189,6 +194,7 @@ func (c *Coordinator) startBackground() error {
 	c.repairing.Store(r)
 	c.running.Go(c.runHurry)
 	c.running.Go(c.runPings)
+	c.running.Go(c.runDeparture)
 	return c.startGossip()
 }
 
@@ -404,6 +410,12 @@ func wireError(err error) error {
 		return &WireError{"TIMEOUT", "The outcome is unknown: " + err.Error(), err}
 	case errors.Is(err, store.ErrCorrupt):
 		return &WireError{"ERR", "The stored value is corrupt and no other replica has it", err}
+	case errors.Is(err, errLeft):
+		return &WireError{"NOREPLICAS", "This node has left the ring: connect to another", err}
+	case errors.Is(err, member.ErrUndecided):
+		return &WireError{"TIMEOUT", "The outcome is unknown: " + err.Error(), err}
+	case errors.Is(err, member.ErrNoMajority):
+		return &WireError{"NOREPLICAS", "Nothing was changed: " + err.Error(), err}
 	case errors.Is(err, quorum.ErrNoReplicas), errors.Is(err, errNotOwner), errors.Is(err, errDown), errors.Is(err, errRings), errors.Is(err, wire.ErrDown):
 		return &WireError{"NOREPLICAS", "Not enough replicas can answer", err}
 	case errors.Is(err, wire.ErrOverloaded):

@@ -99,6 +99,12 @@ func (op *operation) renew() (notify func()) {
 		return op.tell(wireError(errUnknown))
 	}
 	v := op.c.view.Load()
+	if v.left && !op.ended {
+		if op.kind == kindWrite {
+			return op.tell(wireError(errUnknown))
+		}
+		return op.tell(wireError(errLeft))
+	}
 	op.begin(v, v.partition(op.key))
 	if op.kind == kindWrite {
 		op.retally()

@@ -59,6 +59,9 @@ type forward struct {
 
 // Forward has another node run a command.
 func (c *Coordinator) Forward(to ring.NodeID, f *quorum.Forwarded, done quorum.ForwardDone) error {
+	if c.view.Load().left {
+		return wireError(errLeft)
+	}
 	fw := &forward{c: c, f: f, done: done}
 	return wireError(fw.send(to))
 }
@@ -119,6 +122,10 @@ func (fw *forward) end(reply *wire.Reply) {
 	err := reply.Err
 	notRun := err == nil && reply.Status == statusOK && bytes.HasPrefix(reply.Payload, []byte("-NOREPLICAS "))
 	switch {
+	case notRun && !fw.unknown:
+		// That node sees another ring, or others that are up, than this one did: whoever
+		// asked chooses again.
+		err = quorum.ErrMoved
 	case notRun && fw.tries < callTries:
 		fw.tries++
 		if fw.retry() == nil {

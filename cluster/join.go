@@ -34,13 +34,21 @@ func (c *Coordinator) enter(ctx context.Context) error {
 	if len(c.opts.Join) > 0 && len(d.Members) == 1 {
 		c.log.Warn().Msg("this node has a cluster of its own already, and does not join another: it needs an empty data directory for that")
 	}
+	m, is := d.Member(self.ID)
+	if !is {
+		return fmt.Errorf("%w at epoch %d of cluster %s or before: to join again, start it with an empty data directory", errLeft, d.Epoch, d.Cluster)
+	}
 	if d.Partitions != c.store.Partitions() {
 		return fmt.Errorf("the ring has %d partitions, the data directory %d", d.Partitions, c.store.Partitions())
 	}
 	if c.opts.PeerListen == "" {
 		return nil
 	}
-	if m, is := d.Member(self.ID); is && (m.Peer != self.Peer || m.Client != self.Client || m.Cluster != self.Cluster || m.Zone != self.Zone) {
+	if m.Zone != self.Zone || m.Weight != max(self.Weight, 1) {
+		c.log.Info().Str("zone", m.Zone).Int("weight", m.Weight).
+			Msg("the ring has another zone or weight for this node than it was started with, and keeps it: change it by `cartwheel cluster apply`")
+	}
+	if m.Peer != self.Peer || m.Client != self.Client || m.Cluster != self.Cluster {
 		c.running.Go(func() { c.announce(self) })
 	}
 	return nil
@@ -54,7 +62,7 @@ func (c *Coordinator) announce(self ring.Member) {
 			if !is {
 				return nil, nil
 			}
-			m.Peer, m.Client, m.Cluster, m.Zone = self.Peer, self.Client, self.Cluster, self.Zone
+			m.Peer, m.Client, m.Cluster = self.Peer, self.Client, self.Cluster
 			return unlessUnchanged(d.WithChanged(m))
 		})
 		if err == nil {
@@ -86,7 +94,7 @@ func (c *Coordinator) join(ctx context.Context, self ring.Member) error {
 	if c.opts.PeerListen == "" {
 		return errors.New("to join a cluster, a node needs an address for its peers")
 	}
-	ask, err := json.Marshal(joinRequest{Member: self, Partitions: c.store.Partitions()})
+	ask, err := json.Marshal(joinRequest{Member: self, Partitions: c.store.Partitions(), Replace: c.opts.Replace})
 	if err != nil {
 		return err
 	}
@@ -110,6 +118,7 @@ func (c *Coordinator) join(ctx context.Context, self ring.Member) error {
 type joinRequest struct {
 	Member     ring.Member
 	Partitions int
+	Replace    string // the dead member whose place it takes
 }
 
 const joinTimeout = 20 * time.Second
@@ -173,8 +182,12 @@ func (c *Coordinator) admit(ctx context.Context, ask []byte) ([]byte, error) {
 		return nil, fmt.Errorf("the cluster has %d partitions, the node %d: start it with --partitions %d", d.Partitions, r.Partitions, d.Partitions)
 	}
 	d, err := c.agreement.Propose(ctx, func(d *ring.Document) (*ring.Document, error) {
-		if _, is := d.Member(r.Member.ID); is {
+		if m, is := d.Member(r.Member.ID); is {
+			r.Member.Zone, r.Member.Weight = m.Zone, m.Weight
 			return unlessUnchanged(d.WithChanged(r.Member))
+		}
+		if r.Replace != "" {
+			return c.replaced(d, &r)
 		}
 		return d.WithMember(r.Member)
 	})

@@ -23,6 +23,9 @@ func (c *Coordinator) Scan(db uint8, from ring.Token, visit func(t ring.Token, k
 	if c.view.Load().alone {
 		return c.scan(db, from, ^ring.Token(0), visit)
 	}
+	if c.view.Load().left {
+		return wireError(errLeft)
+	}
 	return wireError(c.scanAll(db, from, visit))
 }
 
@@ -130,8 +133,11 @@ func addCounts(n store.Counts, text []byte) store.Counts {
 // owner.
 func (c *Coordinator) RandomKey(db uint8) (key []byte, err error) {
 	v := c.view.Load()
-	if v.alone {
+	switch {
+	case v.alone:
 		return c.randomOf(v, db)
+	case v.left:
+		return nil, wireError(errLeft)
 	}
 	type candidate struct {
 		p    *peer // nil: this node
@@ -257,6 +263,9 @@ func (c *Coordinator) Explain(db uint8, key []byte, visit func(node ring.NodeID,
 // others hear of it before they exchange any data.
 func (c *Coordinator) Flush(dbs []uint8) error {
 	v := c.view.Load()
+	if v.left {
+		return wireError(errLeft)
+	}
 	if !v.alone {
 		c.askAll(v, opPing, c.appendStatus(nil)) // so that the mark is above all that they have acknowledged
 	}

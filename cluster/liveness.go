@@ -130,8 +130,11 @@ func (c *Coordinator) runPings() {
 			return
 		case <-tick.C:
 		}
-		for _, p := range c.view.Load().peers {
-			c.ping(p)
+		v := c.view.Load()
+		for _, p := range v.peers {
+			if !v.left { // else there is nothing to tell them, nor to learn
+				c.ping(p)
+			}
 		}
 		// Nobody may wait for hints, for repairs and for writes that have failed; a
 		// failure stops the writes by itself.

@@ -138,6 +138,9 @@ func (c *Coordinator) onDocument(d *ring.Document) {
 	c.view.Store(v)
 	c.installing.Unlock()
 	c.changed.Add(1)
+	if v.left {
+		c.log.Warn().Uint64("epoch", d.Epoch).Msg("this node is no member of the ring any more: it serves no keys, and can be stopped")
+	}
 	if r := c.repairing.Load(); r != nil {
 		r.RingChanged()
 	}

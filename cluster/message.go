@@ -23,6 +23,7 @@ const (
 	opSize     = 10 // counts of keys
 	opFlush    = 11 // raise flush marks
 	opRandom   = 12 // a key
+	opWeigh    = 13 // how much you have of what, and what moves to you
 )
 
 // How they answer.

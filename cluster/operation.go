@@ -181,11 +181,22 @@ func (op *operation) nextFallback() *peer {
 	for op.fallback < len(op.place.fallbacks) {
 		p := op.place.fallbacks[op.fallback]
 		op.fallback++
-		if p != nil && p.up() && !op.asked(p) {
+		if p != nil && p.up() && !op.counts(p) {
 			return p
 		}
 	}
 	return nil
+}
+
+// counts reports that the peer has been asked as an owner, or in the place of one.
+// An owner to be, which is asked for itself too, may stand in for one.
+func (op *operation) counts(p *peer) bool {
+	for _, r := range op.requests {
+		if r.peer == p && r.round == op.round && (r.hint || op.place.owners.Has(r.node)) {
+			return true
+		}
+	}
+	return false
 }
 
 // tell tells done how the operation ended; the caller holds mu, and has set

@@ -29,6 +29,9 @@ func (c *Coordinator) Read(db uint8, key []byte, need quorum.Need, o *version.Ob
 		seq, err = c.store.Get(db, key, o)
 		return seq, false, wireError(err)
 	}
+	if v.left {
+		return 0, false, wireError(errLeft)
+	}
 	p := v.partition(key)
 	pl := &v.places[p]
 	r, err := need.Reads(pl.owners.Len())

@@ -75,13 +75,22 @@ func (h *handling) one(i int, r *wire.Request) {
 	switch r.Op {
 	case opDocument:
 		return
-	case opPing, opAgree, opJoin, opFlush: // whatever ring they have
+	case opPing:
+		if h.v.byID[h.from] == nil && r.Epoch < h.v.epoch { // it has left, and may not know
+			h.turnAway(i)
+			return
+		}
+		h.slow(i, r)
+		return
+	case opAgree, opJoin, opFlush: // whatever ring they have
 		h.slow(i, r)
 		return
 	}
 	switch {
 	case r.Epoch > h.v.epoch:
 		h.reply(i, statusBehind, nil)
+	case r.Epoch < h.v.epoch && h.v.byID[h.from] == nil:
+		h.turnAway(i)
 	case r.Epoch < h.v.epoch:
 		h.reply(i, statusEpoch, h.v.text)
 	case h.v.byID[h.from] == nil:

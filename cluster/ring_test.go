@@ -94,6 +94,12 @@ func address(i int) string { return fmt.Sprint("node", i) }
 
 func (w *world) start(i int) {
 	w.t.Helper()
+	if err := w.tryStart(i); err != nil {
+		w.t.Fatalf("start node %d: %v", i, err)
+	}
+}
+
+func (w *world) tryStart(i int) error {
 	level := zerolog.WarnLevel
 	if testing.Verbose() {
 		level = zerolog.DebugLevel
@@ -109,7 +115,7 @@ func (w *world) start(i int) {
 		Repair:     repair.Options{ExchangeInterval: 200 * time.Millisecond, FilledWait: 10 * time.Millisecond},
 	}
 	for j := range w.nodes {
-		if j != i && w.nodes[j] != nil {
+		if j != i && w.node(j) != nil {
 			o.Join = append(o.Join, address(j))
 		}
 	}
@@ -118,11 +124,12 @@ func (w *world) start(i int) {
 	defer cancel()
 	c, err := Start(ctx, o)
 	if err != nil {
-		w.t.Fatalf("start node %d: %v", i, err)
+		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.nodes[i] = c
+	return nil
 }
 
 // node returns a node, nil if it has crashed.
@@ -133,12 +140,20 @@ func (w *world) node(i int) *Coordinator {
 }
 
 // crash kills a node: what it has not handed to the operating system is lost.
-func (w *world) crash(i int) {
+func (w *world) crash(i int) { w.bury(i, w.vanish(i)) }
+
+// vanish breaks the connections of a node that is being killed.
+func (w *world) vanish(i int) *Coordinator {
 	w.mu.Lock()
 	c := w.nodes[i]
 	w.nodes[i] = nil
 	w.mu.Unlock()
 	w.net.crash(address(i))
+	return c
+}
+
+// bury ends what has vanished.
+func (w *world) bury(i int, c *Coordinator) {
 	// The old process goes on in its own world, on a disk that nobody looks at
 	// any more.
 	w.disks[i] = w.disks[i].CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: w.rand})

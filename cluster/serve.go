@@ -56,6 +56,8 @@ func (c *Coordinator) answer(ctx context.Context, from ring.NodeID, op wire.Op, 
 			return nil, errMessage
 		}
 		return c.randomOf(v, payload[0])
+	case opWeigh:
+		return c.weigh(v)
 	case opFlush:
 		marks, ok := parseMarks(payload)
 		if !ok {

@@ -45,7 +45,7 @@ func (c *Coordinator) makeTopology(v *view, held []store.HintStat) *ring.Topolog
 		own.hintBytes += h.Bytes
 	}
 	d := v.ring.Document()
-	t := &ring.Topology{Cluster: d.Cluster.String(), Epoch: v.epoch, Replicas: d.Replicas, Moving: len(d.Moves)}
+	t := &ring.Topology{Self: -1, Cluster: d.Cluster.String(), Epoch: v.epoch, Replicas: d.Replicas, Moving: len(d.Moves)}
 	index := make(map[ring.NodeID]int, len(d.Members))
 	for i, m := range d.Members {
 		index[m.ID] = i
@@ -58,7 +58,7 @@ func (c *Coordinator) makeTopology(v *view, held []store.HintStat) *ring.Topolog
 			if s := p.status.Load(); s != nil {
 				n.Hints, n.HintBytes = s.hints, s.hintBytes
 			}
-		} else {
+		} else if m.ID == c.store.NodeID() {
 			n.Up, t.Self = true, i
 			n.Hints, n.HintBytes = own.hints, own.hintBytes
 		}

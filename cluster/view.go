@@ -14,6 +14,7 @@ type view struct {
 	text   []byte // the document, encoded
 	epoch  uint64
 	alone  bool // this node is the only member
+	left   bool // it is a member no more
 	places []place
 	peers  []*peer // all but this node
 	byID   map[ring.NodeID]*peer
@@ -26,7 +27,7 @@ type place struct {
 	owners    quorum.Set
 	next      quorum.Set // owners once the moves under way are done
 	self      int        // this node's index, -1 where it is not among nodes
-	fallbacks []*peer    // in the order of preference; nil is this node
+	fallbacks []*peer    // in the order of preference, the owners to be last; nil is this node
 }
 
 // holds reports that this node owns the partition.
@@ -35,7 +36,8 @@ func (p *place) holds() bool { return p.self >= 0 && p.owners.Has(p.self) }
 func newView(r *ring.Ring, self ring.NodeID, byID map[ring.NodeID]*peer) *view {
 	v := &view{ring: r, epoch: r.Epoch(), byID: byID, text: r.Document().Append(nil)}
 	members := r.Members()
-	v.alone = len(members) == 1 && members[0].ID == self
+	_, is := r.Member(self)
+	v.alone, v.left = len(members) == 1 && is, !is
 	for _, m := range members {
 		if p := byID[m.ID]; p != nil {
 			v.peers = append(v.peers, p)
@@ -73,6 +75,11 @@ func (v *view) place(p ring.Partition, self ring.NodeID) place {
 		if !slices.Contains(ids, id) {
 			pl.fallbacks = append(pl.fallbacks, v.byID[id])
 		}
+	}
+	// While all others are about to be owners, and most owners are dead, there is
+	// nobody else to stand in for them.
+	for _, id := range ids[pl.owners.Len():] {
+		pl.fallbacks = append(pl.fallbacks, v.byID[id])
 	}
 	return pl
 }

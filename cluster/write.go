@@ -83,6 +83,15 @@ func (op *operation) apply(nowMS int64, o *version.Object, change version.Change
 		op.ended, op.told = true, true
 		return nil, err
 	}
+	if op.place.self >= 0 && !op.place.holds() { // an owner to be that stands in for the owners
+		seq, _, err := c.store.Merge(op.db, op.key, nowMS, o, &version.Object{})
+		if err != nil {
+			op.ended, op.told = true, true
+			return nil, wireError(errUnknown)
+		}
+		op.seq = max(op.seq, seq)
+		op.tally.Ack(op.place.self)
+	}
 	op.plain = false
 	if p, ok := change.(plainChange); ok {
 		op.plain = p.Plain()
@@ -114,6 +123,9 @@ func (op *operation) encode(o *version.Object) {
 // canWrite says, before anything is done, whether as many nodes can be reached
 // as the write needs.
 func (op *operation) canWrite() error {
+	if op.v.left {
+		return errLeft
+	}
 	pl := op.place
 	w, err := op.need.Writes(pl.owners.Len())
 	if err != nil {

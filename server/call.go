@@ -310,8 +310,9 @@ func (c *call) update(p *part) (pending bool) {
 	return false
 }
 
-// movesMax is how often a part is routed again because its key has moved.
-const movesMax = 4
+// movesMax is how often a part is routed again because its key has moved, or the
+// node that it was forwarded to says so.
+const movesMax = 5
 
 // forward has another node run the command for a part's key.
 func (c *call) forward(p *part, to ring.NodeID, direct bool) (pending bool) {
@@ -353,8 +354,17 @@ func (c *call) advance() (ended bool) {
 	c.asked = c.asked[:0] // what is appended is behind what is looked at
 	again := 0
 	for _, p := range ready {
-		if p.step == stepLook && p.err == nil && c.update(p) {
-			again++
+		switch {
+		case p.step == stepLook && p.err == nil:
+			if c.update(p) {
+				again++
+			}
+		case p.step == stepForward && errors.Is(p.err, quorum.ErrMoved) && p.moved < movesMax:
+			p.moved++
+			p.err = nil
+			if c.start(p) {
+				again++
+			}
 		}
 	}
 	if again > 0 {

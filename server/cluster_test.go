@@ -416,7 +416,7 @@ func TestInfoShowsRingAndMembers(t *testing.T) {
 	servers, spaces := startRing(t, 2)
 	showRing(servers, spaces, 1)
 	text := servers[0].dial().text("INFO", "ring", "members")
-	want := fmt.Sprintf("# Ring\nring_cluster_id:c0ffee\nring_epoch:3\nring_replicas:3\nring_moves:0\nring_members:2\nring_members_up:1\n\n# Members\n"+
+	want := fmt.Sprintf("# Ring\nring_cluster_id:c0ffee\nring_epoch:3\nring_replicas:3\nring_moves:0\nring_members:2\nring_members_up:1\nring_left:0\n\n# Members\n"+
 		"member0:id=%s,peer=127.0.0.1:7201,client=%s,cluster=%s,zone=rack%%2C%%201,weight=1,state=active,up=1,self=1,owned=8,primary=4,hints=0,hint_bytes=0,hints_for=0\n"+
 		"member1:id=%s,peer=127.0.0.1:7202,client=%s,cluster=%s,zone=rack%%2C%%201,weight=1,state=active,up=0,self=0,owned=8,primary=4,hints=1,hint_bytes=10,hints_for=0\n",
 		nodeID(0), servers[0].srv.Addr(), servers[0].srv.ClusterAddr(), nodeID(1), servers[1].srv.Addr(), servers[1].srv.ClusterAddr())

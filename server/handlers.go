@@ -41,7 +41,7 @@ func allHandlers() map[string]handler {
 	for _, family := range []map[string]handler{
 		connectionHandlers, clientHandlers, serverHandlers, clusterHandlers, configHandlers, commandHandlers,
 		introspectionHandlers, keyHandlers, expireHandlers, scanHandlers, stringHandlers,
-		numberHandlers, bitHandlers, dumpHandlers, versionHandlers,
+		numberHandlers, bitHandlers, dumpHandlers, versionHandlers, ringHandlers,
 	} {
 		for name, h := range family {
 			all[name] = h

@@ -20,7 +20,11 @@ func infoRing(s *Server, t *infoText) {
 		"ring_moves", top.Moving,
 		"ring_members", len(top.Nodes),
 		"ring_members_up", up,
+		"ring_left", bit(top.Self < 0),
 	)
+	for _, figure := range s.keys.RingFigures() {
+		t.field(figure[0], figure[1])
+	}
 }
 
 // infoMembers has a line for each member. Its words are never split: what could

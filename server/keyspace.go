@@ -42,6 +42,13 @@ type Keyspace interface {
 	Preference(key []byte) []ring.NodeID
 	Explain(db uint8, key []byte, visit func(node ring.NodeID, alive bool, o *version.Object, err error)) (seq, epoch uint64, p ring.Partition)
 
+	PlanRing(change ring.Change) (*ring.Plan, error)
+	ApplyRing(change ring.Change, epoch uint64, force bool) (*ring.Plan, error)
+	RingProgress() (*ring.Progress, error)
+	// RingFigures returns names and values for INFO: of the moves that this node
+	// sees to.
+	RingFigures() [][2]string
+
 	// Figures returns names and values for INFO, for a person to read.
 	Figures() [][2]string
 }

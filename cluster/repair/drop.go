@@ -13,7 +13,8 @@ import (
 // Dropping of what has moved away. What is here of a partition may be the only copy
 // of a write, if those that have it now missed it. So:
 //
-//  1. The partition is neither this node's nor becoming so, for a while already.
+//  1. The partition is neither this node's nor becoming so, for a while already, or
+//     the node is about to depart.
 //  2. All of its owners are up, and each has been brought what it lacks of all that
 //     is here, by a pass that is exact: it reads what is stored, and trusts no tree.
 //  3. The ring is still the same, and nothing has been written here meanwhile.
@@ -39,7 +40,10 @@ func (r *Repair) adoptForeign(table *ring.Ring, now time.Time) {
 // dropped, and those of them of which the time has come and all owners are up.
 func (r *Repair) toDrop(table *ring.Ring) (all, due []ring.Partition) {
 	r.mu.Lock()
-	foreign := maps.Clone(r.foreign)
+	foreign, grace := maps.Clone(r.foreign), r.opts.DropGrace
+	if r.departs {
+		grace = 0
+	}
 	r.mu.Unlock()
 	now := r.opts.Now()
 	for p, since := range foreign {
@@ -47,7 +51,7 @@ func (r *Repair) toDrop(table *ring.Ring) (all, due []ring.Partition) {
 			continue
 		}
 		all = append(all, p)
-		if now.Sub(since) >= r.opts.DropGrace && r.mayDrop(table, p) {
+		if now.Sub(since) >= grace && r.mayDrop(table, p) {
 			due = append(due, p)
 		}
 	}

@@ -1,6 +1,11 @@
 package repair
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+
+	"cartwheel/cluster/ring"
+)
 
 type counters struct {
 	exchanges, repaired, refused atomic.Uint64
@@ -27,11 +32,15 @@ type Figures struct {
 
 	FillBytes uint64 // that came to fill partitions
 
-	Filling   int   // moves under way that this node sees to
-	FillReady int   // those of them that are filled
-	Running   int   // tasks
-	Foreign   int64 // partitions with something in them that have moved away and are to be dropped
-	Rate      int64 // bytes a second that background work may cost now
+	Filling   int           // moves under way that this node sees to
+	FillReady int           // those of them that are filled
+	FillDone  int           // moves committed since this node had none to see to
+	FillMoved uint64        // bytes that came since then
+	FillTook  time.Duration // since then; when all is done, how long it took
+
+	Running int   // tasks
+	Foreign int64 // partitions with something in them that have moved away and are to be dropped
+	Rate    int64 // bytes a second that background work may cost now
 }
 
 // Figures returns the present ones.
@@ -54,8 +63,78 @@ func (r *Repair) Figures() Figures {
 			f.FillReady++
 		}
 	}
+	r.filling.show(&f, r.opts.Now(), len(r.fills) > 0)
 	for _, n := range r.schedule.running {
 		f.Running += n
 	}
 	return f
 }
+
+// A filling is the time from when there were moves to see to until there are none.
+// It belongs to the Repair, whose mu guards it.
+type filling struct {
+	began, ended  time.Time
+	filled, bytes uint64 // the counters when it began
+}
+
+// adopt notes that there are moves to see to, or none.
+func (f *filling) adopt(c *counters, some bool, now time.Time) {
+	under := !f.began.IsZero() && f.ended.IsZero()
+	switch {
+	case some && !under:
+		*f = filling{began: now, filled: c.filled.Load(), bytes: c.fillBytes.Load()}
+	case !some && under:
+		f.ended = now
+	}
+}
+
+func (f *filling) show(into *Figures, now time.Time, some bool) {
+	if f.began.IsZero() {
+		return
+	}
+	if !some && !f.ended.IsZero() {
+		now = f.ended
+	}
+	into.FillDone, into.FillMoved, into.FillTook = int(into.Filled-f.filled), into.FillBytes-f.bytes, now.Sub(f.began)
+}
+
+// Remains are what a node has that others may lack: it must not depart before
+// there are none.
+type Remains struct {
+	Hints      int64
+	Owed       int  // members that are owed a repair
+	Partitions int  // with something in them, of which the node is no owner
+	Counting   bool // what is stored is still being counted
+}
+
+// Remains returns this node's.
+func (r *Repair) Remains() (left Remains, err error) {
+	left.Counting = !r.treesReady()
+	for _, st := range r.opts.Store.HintOwners() {
+		left.Hints += st.Count
+	}
+	table := r.opts.Peers.Ring()
+	for _, m := range table.Members() {
+		if m.ID != r.self && len(r.opts.Store.RepairOwed(m.ID)) > 0 {
+			left.Owed++
+		}
+	}
+	for p := range ring.Partition(table.Partitions()) {
+		if holds(table, p, r.self) {
+			continue
+		}
+		some := r.weighs(p)
+		if !some { // the counts may lag behind
+			if some, err = r.stores(p); err != nil {
+				return left, err
+			}
+		}
+		if some {
+			left.Partitions++
+		}
+	}
+	return left, nil
+}
+
+// None says that nothing remains.
+func (left Remains) None() bool { return left == Remains{} }

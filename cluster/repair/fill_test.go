@@ -186,10 +186,15 @@ func TestWhoGoesWithoutHeirBringsTheOthersWhatItHas(t *testing.T) {
 		key := keyOf(7)
 		c.w.nodes[2].set(key, "only here")
 		c.w.nodes[2].down.Store(dead)
-		c.change(func(d *ring.Document) (*ring.Document, error) { return d.WithoutMember(nodeID(2)) })
-		until(t, "it has left", c.settled)
-		if _, still := c.document().Member(nodeID(2)); still {
-			t.Error("still a member")
+		c.change(func(d *ring.Document) (*ring.Document, error) {
+			if dead {
+				return d.WithRemoved(nodeID(2))
+			}
+			return d.WithoutMember(nodeID(2))
+		})
+		until(t, "all of its is elsewhere", c.settled)
+		if _, still := c.document().Member(nodeID(2)); still == dead {
+			t.Errorf("dead: %t, still a member: %t", dead, still)
 		}
 		if !dead {
 			c.w.owned(c.document(), map[string]string{key: "only here"})
@@ -346,7 +351,7 @@ func TestFilledMovesWaitForOthersButNotForLong(t *testing.T) {
 func TestAllOwnersThatAreUpAreSourcesOfADeadOnesMove(t *testing.T) {
 	w := newWorld(t, 6, nil)
 	d := w.document(1, 0, 1, 2, 3, 4)
-	d.Members[4].State = ring.Leaving
+	d.Members[4].State = ring.Removed
 	d.Moves = []ring.Move{{Partition: 1, From: nodeID(4), To: nodeID(5)}}
 	w.nodes[4].down.Store(true)
 	w.adoptRing(d)

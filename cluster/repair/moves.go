@@ -30,6 +30,7 @@ func (r *Repair) adoptMoves(table *ring.Ring, known bool) {
 			r.fills[m] = r.newFill(m)
 		}
 	}
+	r.filling.adopt(&r.counters, len(r.fills) > 0, r.opts.Now())
 }
 
 // sees says whether this node sees to a move.
@@ -48,12 +49,14 @@ func (r *Repair) sees(table *ring.Ring, m ring.Move) bool {
 	return false
 }
 
+// deadForGood says that nothing more is to be had from a node. One that leaves
+// and is down is waited for: it may have the only copy of what it acknowledged.
 func (r *Repair) deadForGood(table *ring.Ring, id ring.NodeID) bool {
 	if id == r.self {
 		return false
 	}
 	m, known := table.Member(id)
-	return !known || (m.State == ring.Leaving && !r.opts.Peers.Up(id))
+	return !known || (m.State == ring.Removed && !r.opts.Peers.Up(id))
 }
 
 // sources returns the nodes that the move is filled from and how many of them are
@@ -63,7 +66,9 @@ func (r *Repair) sources(table *ring.Ring, m ring.Move) (from []ring.NodeID, nee
 		return []ring.NodeID{m.From}, 1
 	}
 	owners := table.Owners(m.Partition)
-	others := slices.DeleteFunc(slices.Clone(owners), func(id ring.NodeID) bool { return id == m.From || id == r.self })
+	others := slices.DeleteFunc(slices.Clone(owners), func(id ring.NodeID) bool {
+		return id == m.From || id == r.self || r.deadForGood(table, id)
+	})
 	majority := len(owners)/2 + 1
 	return others, min(majority, len(others))
 }

@@ -21,11 +21,17 @@ func (r *Repair) plan(table *ring.Ring, now time.Time) {
 	for _, e := range r.schedule.entries {
 		e.wanted = false
 	}
+	if _, is := table.Member(r.self); !is {
+		return // nobody talks to this node any more
+	}
 	r.planHints(table, now)
 	r.planExchanges(table, now)
 	r.planFills(table, now)
 	if len(r.foreign) > 0 {
-		r.schedule.want(task{kind: dropTask}, now.Add(dropPause))
+		e := r.schedule.want(task{kind: dropTask}, now.Add(dropPause))
+		if r.departs && e.due.After(now.Add(departPause)) {
+			e.due = now.Add(departPause)
+		}
 	}
 	kicked := r.kicks.take()
 	for t, e := range r.schedule.entries {
@@ -44,6 +50,8 @@ func (r *Repair) adopt(table *ring.Ring, now time.Time) {
 	r.ring = table
 	r.adoptMoves(table, known)
 	r.adoptForeign(table, now)
+	self, _ := table.Member(r.self)
+	r.departs = self.State == ring.Leaving && len(r.foreign) == table.Partitions()
 	r.shared = map[ring.NodeID][]ring.Partition{}
 	for p := range ring.Partition(table.Partitions()) {
 		owners := table.Owners(p)

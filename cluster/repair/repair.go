@@ -163,7 +163,9 @@ type Repair struct {
 	ring     *ring.Ring // that the plan was made for
 	shared   map[ring.NodeID][]ring.Partition
 	fills    map[ring.Move]*fill
+	filling  filling
 	shrinks  bool                         // there are moves to nobody
+	departs  bool                         // this node is leaving, and owns nothing any more
 	proposed proposal                     // the latest that was agreed to
 	foreign  map[ring.Partition]time.Time // not of this node, and since when
 	owed     map[owedKey]*owedRepair

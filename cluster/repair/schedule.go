@@ -194,7 +194,9 @@ const (
 	hintsPause = 2 * time.Second        // until hints are tried again that stayed
 	owedPause  = time.Second
 	dropPause  = 5 * time.Second
-	commitWait = 2 * time.Second // for the new ring, after a commit
+
+	departPause = 200 * time.Millisecond // between two drops of a node that only waits for them
+	commitWait  = 2 * time.Second        // for the new ring, after a commit
 )
 
 // work does what a task is for, and returns when it is to be done again if all

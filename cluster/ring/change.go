@@ -48,27 +48,59 @@ func (d *Document) WithChanged(m Member) (*Document, error) {
 	return successor.settled()
 }
 
-// WithoutMember returns the document in which a member is leaving, dead or
-// alive, and moves of all that it owns. It stays a member until they are
-// committed.
+// WithoutMember returns the document in which a member is leaving, and moves of
+// all that it owns. It stays a member when they are committed, since it alone
+// knows whether it has anything that others lack, and goes by WithDeparted.
 func (d *Document) WithoutMember(id NodeID) (*Document, error) {
+	if m, _ := d.Member(id); m.State == Removed {
+		return nil, ErrUnchanged
+	}
+	return d.without(id, Leaving)
+}
+
+// WithRemoved returns the document in which a member that is dead for good is
+// given up, and moves of all that it owns. It is gone when they are committed.
+func (d *Document) WithRemoved(id NodeID) (*Document, error) { return d.without(id, Removed) }
+
+func (d *Document) without(id NodeID, as State) (*Document, error) {
 	at, known := d.search(id)
 	switch {
 	case !known:
 		return nil, fmt.Errorf("%s: %w", id, ErrUnknownMember)
-	case d.Members[at].State == Leaving:
+	case d.Members[at].State == as:
 		return nil, ErrUnchanged
-	case !slices.ContainsFunc(d.Members, func(m Member) bool { return m.ID != id && m.State != Leaving }):
+	case !slices.ContainsFunc(d.Members, func(m Member) bool { return m.ID != id && m.State.stays() }):
 		return nil, ErrLastMember
 	}
 	successor := d.next()
-	successor.Members[at].State = Leaving
-	successor.retarget()
+	successor.Members[at].State = as
+	if d.Members[at].State.stays() {
+		successor.retarget()
+	}
 	return successor.settled()
 }
 
+// WithDeparted returns the document without a member that is leaving and owns
+// nothing any more.
+func (d *Document) WithDeparted(id NodeID) (*Document, error) {
+	at, known := d.search(id)
+	switch {
+	case !known:
+		return nil, fmt.Errorf("%s: %w", id, ErrUnknownMember)
+	case d.Members[at].State != Leaving || d.owns(id):
+		return nil, fmt.Errorf("%s: %w", id, ErrHolds)
+	}
+	successor := d.next()
+	successor.Members = slices.Delete(successor.Members, at, at+1)
+	return successor.settled()
+}
+
+func (d *Document) owns(id NodeID) bool {
+	return slices.ContainsFunc(d.Owners, func(owners []NodeID) bool { return slices.Contains(owners, id) })
+}
+
 // WithReplaced returns the document in which a joiner is to take exactly the
-// partitions of a dead member, which goes. Its weight and zone should be those
+// partitions of a dead member, which is given up. Its weight and zone should be those
 // of the dead: later changes move what they ask for otherwise. Of moves from the
 // dead that were under way, those stay that its own leaving is not the reason of.
 func (d *Document) WithReplaced(dead NodeID, m Member) (*Document, error) {
@@ -85,8 +117,8 @@ func (d *Document) WithReplaced(dead NodeID, m Member) (*Document, error) {
 		return nil, fmt.Errorf("member %s: %w", m.ID, err)
 	}
 	successor := d.next()
-	wasLeaving := d.Members[deadAt].State == Leaving
-	successor.Members[deadAt].State = Leaving
+	wasLeaving := !d.Members[deadAt].State.stays()
+	successor.Members[deadAt].State = Removed
 	successor.Members = slices.Insert(successor.Members, at, m)
 	successor.Moves = nil
 	d.movesOf(func(p Partition, moves []Move) {
@@ -137,8 +169,8 @@ func (d *Document) WithCommitted(done []Move) (*Document, error) {
 	return successor.settled()
 }
 
-// settled finishes a change: who has all is active, who has left is gone, and
-// the owners are in order.
+// settled finishes a change: who has all is active, who was given up and owns
+// nothing is gone, and the owners are in order.
 func (d *Document) settled() (*Document, error) {
 	busy := map[NodeID]bool{}
 	for _, m := range d.Moves {
@@ -150,7 +182,7 @@ func (d *Document) settled() (*Document, error) {
 			owns[owner] = true
 		}
 	}
-	d.Members = slices.DeleteFunc(d.Members, func(m Member) bool { return m.State == Leaving && !owns[m.ID] })
+	d.Members = slices.DeleteFunc(d.Members, func(m Member) bool { return m.State == Removed && !owns[m.ID] })
 	for i := range d.Members {
 		if m := &d.Members[i]; m.State == Joining && !busy[m.ID] {
 			m.State = Active

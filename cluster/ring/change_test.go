@@ -85,8 +85,8 @@ func (c *cluster) check() {
 		if m.State == Joining && coming[m.ID] == 0 {
 			c.t.Fatalf("%s is joining, and nothing is to come", m.ID)
 		}
-		if m.State == Leaving && owned[m.ID] == 0 {
-			c.t.Fatalf("%s is leaving, and owns nothing", m.ID)
+		if m.State == Removed && owned[m.ID] == 0 {
+			c.t.Fatalf("%s was removed, and is there while it owns nothing", m.ID)
 		}
 	}
 }
@@ -110,6 +110,21 @@ func (c *cluster) join() {
 func (c *cluster) leave() {
 	id := c.member().ID
 	c.change(func() (*Document, error) { return c.d.WithoutMember(id) }, ErrLastMember, ErrUnchanged)
+}
+
+func (c *cluster) remove() {
+	id := c.member().ID
+	c.change(func() (*Document, error) { return c.d.WithRemoved(id) }, ErrLastMember, ErrUnchanged)
+}
+
+// depart lets all go that leave and own nothing.
+func (c *cluster) depart() {
+	owned := count(c.d.Owners)
+	for _, m := range c.d.Members {
+		if m.State == Leaving && owned[m.ID] == 0 {
+			c.change(func() (*Document, error) { return c.d.WithDeparted(m.ID) })
+		}
+	}
 }
 
 func (c *cluster) reweigh() {
@@ -160,8 +175,11 @@ func TestChangesUnderWayLoseNothing(t *testing.T) {
 			switch rapid.IntRange(0, 9).Draw(t, "change") {
 			case 0, 1, 2, 3:
 				c.join()
-			case 4, 5:
+			case 4:
 				c.leave()
+			case 5:
+				c.remove()
+				c.depart()
 			case 6:
 				c.reweigh()
 			case 7:
@@ -172,6 +190,7 @@ func TestChangesUnderWayLoseNothing(t *testing.T) {
 		}
 		c.join()
 		c.commit(true)
+		c.depart()
 		if len(c.d.Moves) != 0 {
 			t.Fatalf("%d moves are left", len(c.d.Moves))
 		}
@@ -247,6 +266,8 @@ func TestJoinThatIsTakenBackLeavesEverythingAsItWas(t *testing.T) {
 		joining = mustChange(t, joining, err)
 		left, err := joining.WithoutMember(testMember(10, 0, 1).ID)
 		left = mustChange(t, left, err)
+		left, err = left.WithDeparted(testMember(10, 0, 1).ID)
+		left = mustChange(t, left, err)
 		left.Epoch = settled.Epoch
 		if diff := gocmp.Diff(settled, left); diff != "" {
 			t.Errorf("%d zones: a join was taken back, and left: %s", zones, diff)
@@ -254,20 +275,54 @@ func TestJoinThatIsTakenBackLeavesEverythingAsItWas(t *testing.T) {
 	}
 }
 
-func TestLeaverStaysUntilItOwnsNothing(t *testing.T) {
+func TestLeaverStaysUntilItDeparts(t *testing.T) {
 	d := grown(t, 5, 0, 64, 3)
 	id := testMember(2, 0, 1).ID
 	d, err := d.WithoutMember(id)
 	d = mustChange(t, d, err)
 	for len(d.Moves) > 0 {
-		if m, known := d.Member(id); !known || m.State != Leaving {
-			t.Fatalf("with %d moves to come the leaver is %v", len(d.Moves), m.State)
+		if _, err := d.WithDeparted(id); !errors.Is(err, ErrHolds) {
+			t.Fatalf("with %d moves to come the leaver departs: %v", len(d.Moves), err)
 		}
 		d, err = d.WithCommitted(d.Moves[:(len(d.Moves)+1)/2])
 		d = mustChange(t, d, err)
 	}
-	if _, known := d.Member(id); known {
-		t.Error("the leaver owns nothing and is a member still")
+	if m, known := d.Member(id); !known || m.State != Leaving {
+		t.Error("the leaver is gone before it has said so")
+	}
+	if _, err := d.WithDeparted(testMember(1, 0, 1).ID); !errors.Is(err, ErrHolds) {
+		t.Errorf("one that stays departs: %v", err)
+	}
+	d, err = d.WithDeparted(id)
+	if _, known := mustChange(t, d, err).Member(id); known {
+		t.Error("the leaver has departed and is a member still")
+	}
+}
+
+func TestRemovedIsGoneWhenItOwnsNothing(t *testing.T) {
+	settled := grown(t, 5, 0, 64, 3)
+	id := testMember(2, 0, 1).ID
+	leaving, err := settled.WithoutMember(id)
+	leaving = mustChange(t, leaving, err)
+	for name, from := range map[string]*Document{"at once": settled, "while it leaves": leaving} {
+		d, err := from.WithRemoved(id)
+		d = mustChange(t, d, err)
+		if diff := gocmp.Diff(leaving.Moves, d.Moves); diff != "" {
+			t.Errorf("%s: other moves than if it left: %s", name, diff)
+		}
+		if _, err := d.WithoutMember(id); !errors.Is(err, ErrUnchanged) {
+			t.Errorf("%s: who was removed leaves: %v", name, err)
+		}
+		for len(d.Moves) > 0 {
+			if m, known := d.Member(id); !known || m.State != Removed {
+				t.Fatalf("%s: with %d moves to come it is %v", name, len(d.Moves), m.State)
+			}
+			d, err = d.WithCommitted(d.Moves[:(len(d.Moves)+1)/2])
+			d = mustChange(t, d, err)
+		}
+		if _, known := d.Member(id); known {
+			t.Errorf("%s: it owns nothing and is a member still", name)
+		}
 	}
 }
 

@@ -42,8 +42,12 @@ type State uint8
 const (
 	Joining State = iota + 1 // there are moves to it still, its first
 	Active
-	Leaving // is to own nothing, and goes when it does
+	Leaving // is to own nothing; goes, when all that it has is with others, by itself
+	Removed // was given up: is to own nothing, and is gone when it does
 )
+
+// stays says that a member in that state is to own something.
+func (s State) stays() bool { return s == Joining || s == Active }
 
 func (s State) String() string {
 	switch s {
@@ -53,6 +57,8 @@ func (s State) String() string {
 		return "active"
 	case Leaving:
 		return "leaving"
+	case Removed:
+		return "removed"
 	}
 	return fmt.Sprintf("State(%d)", uint8(s))
 }
@@ -62,7 +68,7 @@ func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // UnmarshalText reads that word.
 func (s *State) UnmarshalText(text []byte) error {
-	for _, state := range []State{Joining, Active, Leaving} {
+	for _, state := range []State{Joining, Active, Leaving, Removed} {
 		if state.String() == string(text) {
 			*s = state
 			return nil
@@ -121,6 +127,8 @@ var (
 	ErrUnchanged = errors.New("the ring is already so")
 	// ErrUnknownMember: no member has that id.
 	ErrUnknownMember = errors.New("not a member of the ring")
+	// ErrHolds: a member that owns something, or does not leave, cannot depart.
+	ErrHolds = errors.New("it does not leave, or owns something still")
 	// ErrLastMember: without that member nobody would own anything.
 	ErrLastMember = errors.New("the last member cannot go")
 )

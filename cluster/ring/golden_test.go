@@ -71,7 +71,7 @@ func TestPlacementsHaveTheirGoldenForm(t *testing.T) {
 }
 
 func TestStatesAndIDsAreTheirText(t *testing.T) {
-	for _, state := range []State{Joining, Active, Leaving} {
+	for _, state := range []State{Joining, Active, Leaving, Removed} {
 		var read State
 		if text, err := state.MarshalText(); err != nil || read.UnmarshalText(text) != nil || read != state {
 			t.Errorf("%v is read as %v", state, read)

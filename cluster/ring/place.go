@@ -10,7 +10,7 @@ import (
 
 // Place says which nodes should own each partition, in the order of its
 // preference list, moving as little as it can from current, which may be nil.
-// Members that are leaving get nothing. share.go has the rule of how many
+// Members that are leaving or removed get nothing. share.go has the rule of how many
 // partitions each gets and how they spread over zones, order.go that of the
 // order. It is a function of its arguments alone, on all platforms.
 //
@@ -110,7 +110,7 @@ func newAssignment(members []Member, partitions, replicas int, owners, next [][]
 	zoneNumber := map[string]int32{}
 	for i := range members {
 		m := &members[i]
-		if m.State == Leaving {
+		if !m.State.stays() {
 			continue
 		}
 		z, known := zoneNumber[m.Zone]

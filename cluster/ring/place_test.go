@@ -37,7 +37,7 @@ func wishFor(members []Member, partitions, replicas int) wish {
 	w := wish{least: map[string]int{}, most: map[string]int{}, share: map[NodeID]float64{}}
 	zones := map[string][]Member{}
 	for _, m := range members {
-		if m.State != Leaving {
+		if m.State.stays() {
 			zones[m.Zone] = append(zones[m.Zone], m)
 			w.copies++
 		}

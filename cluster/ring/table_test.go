@@ -69,7 +69,7 @@ func TestPreferenceListSpreadsOverZones(t *testing.T) {
 		d := &Document{Epoch: 1, Partitions: 16, Replicas: 3, Members: members}
 		d.Owners = Place(members, 16, 3, nil)
 		for i := range members {
-			members[i].State = rapid.SampledFrom([]State{Active, Active, Active, Joining, Leaving}).Draw(t, "state")
+			members[i].State = rapid.SampledFrom([]State{Active, Active, Active, Joining, Leaving, Removed}).Draw(t, "state")
 		}
 		r := d.Ring()
 		for p := range Partition(16) {

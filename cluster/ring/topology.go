@@ -6,7 +6,7 @@ type Topology struct {
 	Cluster  string // its id, in hex
 	Epoch    uint64
 	Replicas int // N
-	Self     int // index of the node whose view it is
+	Self     int // index of the node whose view it is; -1: it is a member no more
 	Nodes    []NodeView
 	Ranges   []SlotRange // tile 0..16383 in order
 	Moving   int         // partition moves under way

@@ -50,7 +50,7 @@ func (d *Document) validateMembers() error {
 		if i > 0 && compareIDs(d.Members[i-1].ID, m.ID) >= 0 {
 			return fmt.Errorf("member %s is out of order", m.ID)
 		}
-		if m.State != Leaving {
+		if m.State.stays() {
 			staying++
 		}
 	}
@@ -66,7 +66,7 @@ func (m *Member) validate() error {
 		return errors.New("it has no id")
 	case m.Weight < 0 || m.Weight > WeightMax:
 		return fmt.Errorf("weight %d is not between 1 and %d", m.Weight, WeightMax)
-	case m.State < Joining || m.State > Leaving:
+	case m.State < Joining || m.State > Removed:
 		return fmt.Errorf("state %d is unknown", m.State)
 	}
 	for _, address := range []string{m.Peer, m.Client, m.Cluster} {
@@ -140,7 +140,7 @@ func (d *Document) validateMovesOf(owners []NodeID, moves []Move, states map[Nod
 			dropped++
 		case states[m.To] == 0:
 			return fmt.Errorf("a move to %s, %w", m.To, ErrUnknownMember)
-		case states[m.To] == Leaving:
+		case !states[m.To].stays():
 			return fmt.Errorf("a move to %s, which is leaving", m.To)
 		case slices.Contains(owners, m.To):
 			return fmt.Errorf("a move to %s, which owns it", m.To)

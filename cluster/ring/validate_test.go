@@ -28,7 +28,7 @@ func TestInvalidDocumentsAreRefused(t *testing.T) {
 		"a weight too high":            func(d *Document) { d.Members[0].Weight = WeightMax + 1 },
 		"a weight below zero":          func(d *Document) { d.Members[0].Weight = -1 },
 		"no state":                     func(d *Document) { d.Members[0].State = 0 },
-		"an unknown state":             func(d *Document) { d.Members[0].State = 4 },
+		"an unknown state":             func(d *Document) { d.Members[0].State = 5 },
 		"an address too long":          func(d *Document) { d.Members[0].Peer = strings.Repeat("x", 256) },
 		"an address of two lines":      func(d *Document) { d.Members[0].Client = "a:1\nb:2" },
 		"an address with a space":      func(d *Document) { d.Members[0].Cluster = "a:1 b:2" },

@@ -10,24 +10,45 @@ import (
 )
 
 type clusterCommand struct {
-	Status clusterStatusCommand `cmd:"" help:"Show the members of the cluster, who is up, and what each has of the ring."`
+	Status clusterStatusCommand `cmd:"" help:"Show the members of the cluster, who is up, what each has of the ring, and what is moving."`
+	Plan   clusterPlanCommand   `cmd:"" help:"Show what a change of the ring would move, and what speaks against it."`
+	Apply  clusterApplyCommand  `cmd:"" help:"Make a change of the ring."`
+}
+
+// clusterFlags say which node is asked, and how.
+type clusterFlags struct {
+	Addr         string `help:"Address of any node. Default ${default}." default:"127.0.0.1:6379" placeholder:"HOST:PORT"`
+	PasswordFile string `help:"File whose first line is the password." placeholder:"FILE" type:"path"`
+	TLS          bool   `help:"Speak TLS; the certificate is not checked."`
+	JSON         bool   `help:"Print JSON." name:"json"`
+}
+
+func (c *clusterFlags) node(timeout time.Duration) (*asked, error) {
+	password, err := (&serveCommand{PasswordFile: c.PasswordFile}).password()
+	if err != nil {
+		return nil, err
+	}
+	return &asked{addr: c.Addr, password: password, tls: c.TLS, timeout: timeout}, nil
+}
+
+// printJSON prints what a command with --json prints.
+func printJSON(value any) error {
+	encoder := json.NewEncoder(os.Stdout)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(value)
 }
 
 type clusterStatusCommand struct {
-	Addr         string        `help:"Address of any node. Default ${default}." default:"127.0.0.1:6379" placeholder:"HOST:PORT"`
-	PasswordFile string        `help:"File whose first line is the password." placeholder:"FILE" type:"path"`
-	TLS          bool          `help:"Speak TLS; the certificate is not checked."`
-	JSON         bool          `help:"Print JSON." name:"json"`
+	clusterFlags `embed:""`
 	Timeout      time.Duration `help:"How long to wait. Default ${default}." default:"3s"`
 }
 
 // Run prints the cluster as the node sees it.
 func (c *clusterStatusCommand) Run() error {
-	password, err := (&serveCommand{PasswordFile: c.PasswordFile}).password()
+	node, err := c.node(c.Timeout)
 	if err != nil {
 		return err
 	}
-	node := asked{addr: c.Addr, password: password, tls: c.TLS, timeout: c.Timeout}
 	text, err := node.ask("INFO", "ring", "members")
 	if err != nil {
 		return fmt.Errorf("node %s: %w", c.Addr, err)
@@ -36,12 +57,22 @@ func (c *clusterStatusCommand) Run() error {
 	if err != nil {
 		return fmt.Errorf("node %s: %w", c.Addr, err)
 	}
+	view.Progress, err = progressOf(node)
 	if c.JSON {
-		encoder := json.NewEncoder(os.Stdout)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(view)
+		return printJSON(view)
 	}
-	return view.print(os.Stdout)
+	if printed := view.print(os.Stdout); printed != nil {
+		return printed
+	}
+	switch {
+	case view.Left:
+		_, err = fmt.Println("This node has left the ring: it serves no keys, and can be stopped.")
+	case err != nil:
+		_, err = fmt.Printf("How far the moves have come is not known: %v\n", err)
+	default:
+		err = printProgress(os.Stdout, view.Progress)
+	}
+	return err
 }
 
 // idLetters is how much of a node's id is shown: enough to tell nodes apart.

@@ -51,7 +51,7 @@ func TestStatusRefusesWhatIsNoRing(t *testing.T) {
 }
 
 func TestStatusSaysThatNothingAnswers(t *testing.T) {
-	err := (&clusterStatusCommand{Addr: "127.0.0.1:1", Timeout: time.Second}).Run()
+	err := (&clusterStatusCommand{clusterFlags: clusterFlags{Addr: "127.0.0.1:1"}, Timeout: time.Second}).Run()
 	if err == nil || !strings.Contains(err.Error(), "node 127.0.0.1:1: nothing answers") {
 		t.Error(err)
 	}

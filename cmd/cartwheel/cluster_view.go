@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"cartwheel/cluster/ring"
 )
 
 // A ringView is what a node's INFO says of the cluster.
@@ -16,6 +18,9 @@ type ringView struct {
 	Replicas int          `json:"replicas"`
 	Moves    int          `json:"moves"`
 	Members  []memberView `json:"members"`
+
+	Left     bool           `json:"left"` // the node that was asked is no member any more
+	Progress *ring.Progress `json:"progress"`
 }
 
 type memberView struct {
@@ -53,6 +58,8 @@ func parseRingView(text string) (*ringView, error) {
 			v.Epoch, err = strconv.ParseUint(value, 10, 64)
 		case name == "ring_replicas":
 			v.Replicas, err = strconv.Atoi(value)
+		case name == "ring_left":
+			v.Left = value == "1"
 		case name == "ring_moves":
 			v.Moves, err = strconv.Atoi(value)
 		case strings.HasPrefix(name, "member"):

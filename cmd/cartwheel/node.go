@@ -23,6 +23,7 @@ func (s *serveCommand) nodeOptions(log zerolog.Logger) (o cluster.Options, err e
 		SyncOne:    s.Sync == "one",
 		PeerListen: s.PeerListen,
 		Join:       s.Join,
+		Replace:    s.Replace,
 		Replicas:   s.Replicas,
 		Gossip:     true,
 	}
@@ -40,6 +41,9 @@ func (s *serveCommand) nodeOptions(log zerolog.Logger) (o cluster.Options, err e
 	}
 	if s.Weight < 1 || s.Weight > ring.WeightMax {
 		return o, fmt.Errorf("--weight: must be from 1 to %d, but is %d", ring.WeightMax, s.Weight)
+	}
+	if s.Replace != "" && len(s.Join) == 0 {
+		return o, errors.New("--replace: needs --join too")
 	}
 	if s.PeerListen == "" {
 		for flag, value := range map[string]string{"--zone": s.Zone, "--peer-announce": s.PeerAnnounce, "--cluster-secret-file": s.ClusterSecretFile} {

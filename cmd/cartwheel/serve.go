@@ -36,8 +36,9 @@ type serveCommand struct {
 	PeerListen        string        `help:"Address that the other nodes of a cluster connect to. Without it the node stays alone." placeholder:"HOST:PORT"`
 	PeerAnnounce      string        `help:"Address by which other nodes reach --peer-listen, where that is another." placeholder:"HOST:PORT"`
 	Join              []string      `help:"Peer addresses of nodes of the cluster that a new node joins; without it, it creates one." placeholder:"HOST:PORT"`
-	Zone              string        `help:"What fails together with this node, such as a rack: replicas are spread over zones." placeholder:"NAME"`
-	Weight            int           `help:"Share of the data, beside that of other nodes. Default ${default}." default:"1" placeholder:"N"`
+	Replace           string        `help:"A dead node whose place the new node takes when it joins, its weight and zone too: its id, the beginning of that, or an address." placeholder:"NODE"`
+	Zone              string        `help:"What fails together with this node, such as a rack: replicas are spread over zones. Of a node that joins; later: cartwheel cluster apply zone." placeholder:"NAME"`
+	Weight            int           `help:"Share of the data, beside that of other nodes; of a node that joins, later: cartwheel cluster apply weight. Default ${default}." default:"1" placeholder:"N"`
 	Replicas          int           `help:"How many nodes hold each key; of a new cluster. Default ${default}." default:"3" placeholder:"N"`
 	Partitions        int           `help:"How many partitions the keys are divided into, a power of two; of a new data directory. Default 1024." placeholder:"N"`
 	ClusterSecretFile string        `help:"File whose first line is the secret that nodes must share." placeholder:"FILE" type:"path"`

@@ -1,0 +1,237 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"cartwheel/cluster/quorum"
+	"cartwheel/cluster/ring"
+	"cartwheel/store/version"
+)
+
+// known waits until these nodes know that another is up, or down.
+func (w *world) known(id ring.NodeID, up bool, by ...int) {
+	w.t.Helper()
+	until(w.t, "all know who is up", func() bool {
+		for _, i := range by {
+			if w.node(i).isUp(id) != up {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// moving waits until at most so many moves are left.
+func (w *world) moving(at, most int) {
+	w.t.Helper()
+	until(w.t, "some of the moves are done", func() bool { return w.node(at).Topology().Moving <= most })
+}
+
+func TestALeaveGoesOnAfterTheLeaverWasKilled(t *testing.T) {
+	t.Parallel()
+	for _, left := range []int{1000, 6, 0} { // moves, when it is killed
+		w := newChurn(t, 4, 3)
+		w.net.setDelay(time.Millisecond)
+		id := w.node(3).NodeID()
+		l := w.load(0, 1, 2)
+		w.apply(0, false, "leave", w.id(3))
+		w.moving(0, left)
+		w.crash(3)
+		w.known(id, false, 0, 1, 2)
+		if _, is := w.node(0).view.Load().ring.Member(id); !is {
+			t.Error("it has left without having said that it may")
+		}
+		w.start(3)
+		w.settled(0, 1, 2)
+		until(t, "it knows that it has left", func() bool { return w.node(3).view.Load().left })
+		l.end()
+		l.unharmed()
+		w.exact(0, 1, 2)
+		l.kept(0, 1, 2)
+	}
+}
+
+func TestAJoinGoesOnAfterAnyNodeWasKilled(t *testing.T) {
+	t.Parallel()
+	for name, victim := range map[string]int{"the joiner": 4, "a source": 2, "who let it in": 0} {
+		t.Run(name, func(t *testing.T) {
+			w := newChurn(t, 4, 3)
+			w.net.setDelay(time.Millisecond)
+			clients := []int{}
+			for i := range 4 {
+				if i != victim {
+					clients = append(clients, i)
+				}
+			}
+			l := w.load(clients...)
+			w.add(func(*Options) {})
+			w.moving(1, w.node(1).Topology().Moving/2)
+			w.crash(victim)
+			w.start(victim)
+			w.settled(0, 1, 2, 3, 4)
+			l.end()
+			l.unharmed()
+			w.exact(0, 1, 2, 3, 4)
+			l.kept(0, 1, 2, 3, 4)
+		})
+	}
+}
+
+func TestALeaveIsProposedAgainAfterItsProposerWasKilled(t *testing.T) {
+	t.Parallel()
+	w := newChurn(t, 4, 3)
+	w.net.setDelay(3 * time.Millisecond)
+	l := w.load(1, 2)
+	ctx, cancel := context.WithCancel(t.Context())
+	applied := make(chan struct{})
+	proposer := w.node(0)
+	leaver := w.id(3)
+	go func() {
+		defer close(applied)
+		<-ctx.Done()
+		// Whatever comes of it: its process is dying.
+		_, _ = proposer.ApplyRing(ring.Change{Verb: ring.Leave, Node: leaver}, 0, false)
+	}()
+	cancel()
+	time.Sleep(time.Duration(w.rand.Int64N(int64(20 * time.Millisecond)))) // any moment will do
+	w.vanish(0)
+	<-applied
+	w.bury(0, proposer)
+	w.apply(1, false, "leave", leaver)
+	w.start(0)
+	w.settled(0, 1, 2)
+	l.end()
+	l.unharmed()
+	w.exact(0, 1, 2)
+	l.kept(0, 1, 2)
+}
+
+// inStore returns how many siblings of a key a node has, as an owner.
+func inStore(t *testing.T, c *Coordinator, key string) int {
+	t.Helper()
+	var o version.Object
+	if _, err := c.store.Get(0, []byte(key), &o); err != nil {
+		t.Fatal(err)
+	}
+	return len(o.Siblings)
+}
+
+// A leaver holds hints for one that is down: they are the only copies that it may
+// have, so it stays until they are delivered.
+func TestALeaverStaysWhileItHoldsHints(t *testing.T) {
+	t.Parallel()
+	w := newChurn(t, 5, 3)
+	w.apply(0, false, "weight", w.id(4), "1000") // owns all: nothing moves to it
+	w.settled(0, 1, 2, 3, 4)
+	l := w.load(0, 1, 2)
+	id, leaver := w.node(4).NodeID(), w.node(3)
+	w.crash(4)
+	w.known(id, false, 0, 1, 2, 3)
+	until(t, "it holds hints", func() bool { return len(leaver.store.HintOwners()) > 0 })
+	w.apply(1, false, "leave", w.id(3))
+	until(t, "it owns nothing any more", func() bool {
+		top := leaver.Topology()
+		return top.Moving == 0 && top.Nodes[top.Self].Owned == 0 && top.Nodes[top.Self].State == ring.Leaving
+	})
+	plan, err := w.node(1).PlanRing(ring.Change{Verb: ring.Leave, Node: w.id(0)})
+	if err != nil || len(plan.Warnings) == 0 {
+		t.Errorf("a plan while one leaves and one is down: %+v, %v", plan, err)
+	}
+	progress, err := w.node(2).RingProgress()
+	if err != nil || len(progress.Leaving) != 1 || progress.Leaving[0].Hints == 0 || len(progress.Silent) != 1 {
+		t.Errorf("%+v, %v", progress, err)
+	}
+	if leaver.mayDepart() {
+		t.Error("it may leave with its hints")
+	}
+	w.start(4)
+	w.settled(0, 1, 2, 4)
+	l.end()
+	l.unharmed()
+	w.same(0, 1, 2, 4)
+	l.kept(0, 1, 2, 4)
+}
+
+// Two of three owners die for good.
+func TestTwoDeadNodesAreRemoved(t *testing.T) {
+	t.Parallel()
+	w := newChurn(t, 5, 3)
+	l := w.load(0, 1, 2)
+	ids := []string{w.id(3), w.id(4)}
+	for i, id := range ids {
+		w.crash(3 + i)
+		w.known(mustID(t, id), false, 0, 1, 2)
+	}
+	for _, id := range ids {
+		w.apply(0, false, "remove", id)
+	}
+	w.settled(0, 1, 2)
+	l.end()
+	l.unharmed()
+	w.exact(0, 1, 2)
+	l.kept(0, 1, 2)
+}
+
+// Owners are dead while their partitions are about to move to all that live: those
+// stand in for them, too.
+func TestWritesGoOnWhereOnlyOwnersToBeAreUp(t *testing.T) {
+	t.Parallel()
+	w := newChurn(t, 5, 3)
+	ids := []ring.NodeID{w.node(2).NodeID(), w.node(3).NodeID(), w.node(4).NodeID()}
+	w.apply(0, false, "weight", w.id(2), "1000") // owns all, and stays
+	w.settled(0, 1, 2, 3, 4)
+	for i := 3; i < 5; i++ {
+		w.crash(i)
+	}
+	for _, id := range ids[1:] {
+		w.known(id, false, 0, 1, 2)
+		w.apply(0, false, "leave", id.String()) // which waits, since they are down
+	}
+	w.crash(2)
+	w.known(ids[0], false, 0, 1)
+	v, bare := w.node(0).view.Load(), map[ring.Partition]bool{} // those of which both that live are about to be owners
+	for p := range v.places {
+		pl := &v.places[p]
+		if pl.holds() || pl.self < 0 || len(pl.fallbacks) != 2 {
+			continue
+		}
+		bare[ring.Partition(p)] = true
+		op := w.node(0).newOperation(kindWrite, 0, []byte("k"), quorum.Need{}, nil)
+		op.begin(v, ring.Partition(p))
+		other := v.byID[w.node(1).NodeID()]
+		op.requests = append(op.requests, &request{op: op, peer: other, node: slices.Index(pl.nodes, other)})
+		if op.nextFallback() != other {
+			t.Error("what has been sent to an owner to be for itself keeps it from standing in for an owner")
+		}
+	}
+	if len(bare) == 0 {
+		t.Error("the test shows nothing")
+	}
+	for i := range 200 {
+		key := fmt.Sprint("key", i)
+		if err := w.set(i%2, key, "v"); err != nil {
+			t.Errorf("%s: %v", key, err)
+			continue
+		}
+		for _, c := range w.nodes[:2] {
+			wantValue(t, c, 0, key, "v")
+			if n := inStore(t, c, key); n != 1 && bare[v.partition([]byte(key))] {
+				t.Errorf("%s: an owner to be has %d values of it", key, n)
+			}
+		}
+	}
+	for i := 2; i < 5; i++ {
+		w.start(i)
+	}
+	w.settled(0, 1, 2)
+	w.exact(0, 1, 2)
+	for i := range 200 {
+		for _, c := range w.nodes[:3] {
+			wantValue(t, c, 0, fmt.Sprint("key", i), "v")
+		}
+	}
+}
