@@ -24,6 +24,7 @@ func (r *Repair) plan(table *ring.Ring, now time.Time) {
 	r.planHints(table, now)
 	r.planExchanges(table, now)
 	r.planFills(table, now)
+	r.planStability(table, now)
 	if len(r.foreign) > 0 {
 		r.schedule.want(task{kind: dropTask}, now.Add(dropPause))
 	}
@@ -45,6 +46,7 @@ func (r *Repair) adopt(table *ring.Ring, now time.Time) {
 	r.adoptMoves(table, known)
 	r.adoptForeign(table, now)
 	r.shared = map[ring.NodeID][]ring.Partition{}
+	r.adoptStability(table)
 	for p := range ring.Partition(table.Partitions()) {
 		owners := table.Owners(p)
 		if !slices.Contains(owners, r.self) {
