@@ -311,34 +311,41 @@ func (h *history) refill() {
 	}
 }
 
+// flap has one node be down, or none.
 func (h *history) flap() {
-	n := h.nodes[h.draw("node", 4)]
-	n.down.Store(!n.down.Load())
+	i := h.draw("node", 12)
+	for j, n := range h.nodes {
+		n.down.Store(j == i) // most often that of none
+	}
 }
 
 func (h *history) step(number uint64) {
 	h.number, h.told = rand.New(rand.NewPCG(number, 1)).Uint64(), nil // small numbers are no rarer than large ones
 	defer func() { h.rt.Log(h.told) }()
-	switch h.draw("what", 14) {
-	case 0, 1, 2:
+	switch what := h.draw("what", 28); {
+	case what < 5:
 		h.write()
-	case 3:
+	case what < 6:
 		h.fallbackWrite()
-	case 4, 5:
+	case what < 9:
 		h.late()
-	case 6:
+	case what < 11:
 		h.replayHints()
-	case 7, 8:
+	case what < 14:
 		h.exchange(h.draw("one", 3), h.draw("other", 3))
-	case 9:
+	case what < 17:
+		h.exchange(0, 1)
+		h.exchange(0, 2)
+		h.exchange(1, 2)
+	case what < 22:
 		h.stabilise()
-	case 10:
+	case what < 24:
 		h.age()
-	case 11:
+	case what < 25:
 		h.forgetful()
-	case 12:
+	case what < 26:
 		h.refill()
-	case 13:
+	default:
 		h.flap()
 	}
 	if os.Getenv("TELL") != "" {
