@@ -9,12 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-	"pgregory.net/rapid"
-
 	"cartwheel/cluster/ring"
 	"cartwheel/store"
 	"cartwheel/store/version"
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // A history is a world of three owners and of a fourth node, which holds hints, to
@@ -22,7 +20,7 @@ import (
 // of which one never forgets: only node 2 does.
 type history struct {
 	*world
-	rt     *rapid.T
+	rt     failer
 	nowMS  atomic.Int64
 	keys   []string
 	frames []frame
@@ -35,6 +33,12 @@ type history struct {
 	told    []string   // what it has drawn
 }
 
+// A failer is a test, or a rapid.T.
+type failer interface {
+	Fatalf(format string, args ...any)
+	Log(args ...any)
+}
+
 // A frame is a put that is under way, and may arrive any number of times.
 type frame struct {
 	key    string
@@ -44,7 +48,7 @@ type frame struct {
 
 const holder = 3 // the node that holds hints
 
-func newHistory(rt *rapid.T, w *world) *history {
+func newHistory(rt failer, w *world) *history {
 	h := &history{
 		world: w, rt: rt, keys: keysIn(3, 3), written: map[string][]version.Sibling{},
 		gone: map[version.Dot]version.HLC{}, disks: make([]*vfs.MemFS, 4),
@@ -288,7 +292,7 @@ func (h *history) forgetful() {
 	}
 }
 
-func clone(rt *rapid.T, from *vfs.MemFS) *vfs.MemFS {
+func clone(rt failer, from *vfs.MemFS) *vfs.MemFS {
 	to := vfs.NewMem()
 	if ok, err := vfs.Clone(from, to, "data", "data"); !ok || err != nil {
 		rt.Fatalf("clone: %v, %v", ok, err)
