@@ -144,7 +144,9 @@ func (r *Repair) fenceHere(leader ring.NodeID, table *ring.Ring, at version.HLC,
 	}
 	for _, m := range r.opts.Store.RepairsOwed() {
 		for _, p := range r.opts.Store.RepairOwed(m) {
-			held[p] = hold{owesRepair, m}
+			if _, named := slices.BinarySearch(asked, p); named {
+				held[p] = hold{owesRepair, m}
+			}
 		}
 	}
 	r.mu.Lock()

@@ -70,7 +70,7 @@ func (r *Repair) refillFrom(ctx context.Context, source ring.NodeID) error {
 	table := r.opts.Peers.Ring()
 	for _, p := range r.refilling(table) {
 		r.mu.Lock()
-		done := r.ring != table || r.refillDone(p, source) || !slices.Contains(table.Owners(p), source)
+		done := source == r.self || r.ring != table || r.refillDone(p, source) || !slices.Contains(table.Owners(p), source)
 		r.mu.Unlock()
 		if done {
 			continue
@@ -114,7 +114,7 @@ func (r *Repair) endRefills(table *ring.Ring) error {
 func (r *Repair) refilled(table *ring.Ring, p ring.Partition) (to version.HLC, enough bool) {
 	f := r.refills[p]
 	if f == nil {
-		return 0, false
+		f = &refill{}
 	}
 	purged := r.opts.Store.Levels(p).Purge
 	to = store.Everything
@@ -135,6 +135,8 @@ func (r *Repair) refilled(table *ring.Ring, p ring.Partition) (to version.HLC, e
 		}
 	}
 	switch {
+	case others == 0:
+		return purged, true // nobody knows more
 	case others-missing < others/2+1:
 		return 0, false
 	case to != store.Everything:

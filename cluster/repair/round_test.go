@@ -130,7 +130,15 @@ func TestWhatHoldsAPartitionBackIsNamed(t *testing.T) {
 		fails  bool
 		want   hold
 	}{
-		"a member is down": {func(w *world) { w.nodes[3].down.Store(true) }, true, hold{isUnreachable, nodeID(3)}},
+		"a member is down": {func(w *world) { w.nodes[3].down.Store(true) }, false, hold{isUnreachable, nodeID(3)}},
+		"a member cannot be asked": {func(w *world) {
+			w.meddleWith(func(_ int, _, to *node, _ []byte) (before, after error) {
+				if to == w.nodes[3] {
+					return errCut, nil
+				}
+				return nil, nil
+			})
+		}, true, hold{isUnreachable, nodeID(3)}},
 		"hints are held": {func(w *world) {
 			w.nodes[0].set(keysIn(3, 1)[0], "v")
 			w.nodes[3].hint(nodeID(1), keysIn(3, 1)[0], w.nodes[0].object(keysIn(3, 1)[0]))
@@ -172,7 +180,7 @@ func TestWhatHoldsAPartitionBackIsNamed(t *testing.T) {
 		if purge, stable := w.levelsOfOwners(3, 0, 1, 2); purge != 0 && name != "an owner is filled anew" || stable != 0 {
 			t.Errorf("%s: purge %v, stable %v", name, purge, stable)
 		}
-		if purge, _ := w.levelsOfOwners(4, 0, 1, 2); (purge == 0) != c.fails {
+		if purge, _ := w.levelsOfOwners(4, 0, 1, 2); (purge == 0) != (name == "a member is down" || c.fails) {
 			t.Errorf("%s: another partition may be purged up to %v", name, purge)
 		}
 		w.nodes[0].mu.Lock()

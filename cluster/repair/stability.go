@@ -54,7 +54,6 @@ type hold struct {
 	node ring.NodeID
 }
 
-// A held is a hold, and which member told of it.
 func (h hold) String() string {
 	return fmt.Sprintf("%s: %s", h.node, h.why)
 }
@@ -129,16 +128,19 @@ func (r *Repair) beginRound(ctx context.Context, table *ring.Ring) (*round, erro
 			asked = append(asked, p)
 		}
 	}
+	for _, m := range table.Members() {
+		if !r.up(m.ID) {
+			r.stand(table, asked, held, m.ID)
+			return &round{table: table}, nil // another time
+		}
+	}
 	at, err := r.opts.Store.NextHLC(r.opts.Store.NowMS(), 0)
 	if err != nil {
 		return nil, err
 	}
 	for _, m := range table.Members() {
 		if err := r.fenceAt(ctx, table, m.ID, at, asked, held); err != nil {
-			for _, p := range asked {
-				held[p] = hold{isUnreachable, m.ID}
-			}
-			r.setHeld(table, held)
+			r.stand(table, asked, held, m.ID)
 			return nil, err
 		}
 	}
@@ -156,6 +158,15 @@ func (r *Repair) beginRound(ctx context.Context, table *ring.Ring) (*round, erro
 	return rd, nil
 }
 
+// stand notes that a member holds everything back.
+func (r *Repair) stand(table *ring.Ring, asked []ring.Partition, held map[ring.Partition]hold, by ring.NodeID) {
+	for _, p := range asked {
+		held[p] = hold{isUnreachable, by}
+	}
+	r.setHeld(table, held)
+}
+
+// setHeld replaces what is remembered for INFO.
 func (r *Repair) setHeld(table *ring.Ring, held map[ring.Partition]hold) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
