@@ -307,7 +307,8 @@ type fallback struct {
 // barrier returns when each hint has been stored whose dot was given before.
 func (f *fallback) barrier() {
 	f.mu.Lock()
-	f.mu.Unlock() //nolint:staticcheck // who held it has stored what it gave a dot
+	//lint:ignore SA2001 who held it has stored what it gave a dot
+	f.mu.Unlock()
 }
 
 // Incarnations of hints begin with these bits, and are not kept in mind: there

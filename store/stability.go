@@ -234,7 +234,8 @@ func (s *Store) Fence(at version.HLC, partitions []ring.Partition) error {
 	}
 	for _, p := range partitions {
 		s.locks[p].Lock()
-		s.locks[p].Unlock() //nolint:staticcheck // whoever held it has stored what it issued
+		//lint:ignore SA2001 whoever held it has stored what it issued
+		s.locks[p].Unlock()
 	}
 	return s.commitOpen()
 }
