@@ -178,17 +178,22 @@ func Start(ctx context.Context, opts Options) (_ *Coordinator, err error) {
 }
 
 // watermark is the HLC below which a partition's dead objects may be purged. Alone,
-// every owner has seen what this one has; otherwise nobody knows yet.
-func (c *Coordinator) watermark(ring.Partition) version.HLC {
-	if c.view.Load().alone {
-		return ^version.HLC(0)
+// every owner has seen what this one has; otherwise what the rounds of package repair
+// have found. While the node starts, nothing may.
+func (c *Coordinator) watermark(p ring.Partition) version.HLC {
+	switch v := c.view.Load(); {
+	case v.ring == nil:
+		return 0
+	case v.alone:
+		return store.Everything
 	}
-	return 0
+	return c.store.Levels(p).Purge
 }
 
 func (c *Coordinator) startBackground() error {
 	o := c.opts.Repair
 	o.Store, o.Peers, o.Filled, o.Log = c.store, peers{c}, c.filled, c.log
+	o.Barrier = c.fallback.barrier
 	r := repair.New(o)
 	r.Start()
 	c.repairing.Store(r)
@@ -346,6 +351,7 @@ func (c *Coordinator) UpdateTogether(db uint8, keys [][]byte, need quorum.Need, 
 			if err := op.canWrite(); err != nil {
 				return err
 			}
+			op.vouch()
 			if !op.place.holds() {
 				return errNotOwner
 			}

@@ -120,8 +120,10 @@ func (op *operation) renew() (notify func()) {
 	if err != nil {
 		return op.tell(wireError(err))
 	}
-	op.here = op.place.holds()
+	p := v.partition(op.key)
+	op.here = op.place.holds() && !op.c.store.Refilling(p)
 	if op.here {
+		op.own = op.c.store.Levels(p) // before the object
 		seq, err := op.c.store.Get(op.db, op.key, op.object)
 		if op.here = err == nil; op.here {
 			op.seq = max(op.seq, seq)

@@ -251,6 +251,9 @@ func (c *Coordinator) Explain(db uint8, key []byte, visit func(node ring.NodeID,
 			continue
 		}
 		text, err := c.call(context.Background(), n, wire.Small, opGet, v.epoch, ask.append(nil))
+		if err == nil {
+			_, text, err = cutLevels(text)
+		}
 		if err == nil && len(text) > 0 {
 			err = o.Decode(bytes.Clone(text))
 		}
@@ -287,7 +290,7 @@ func (c *Coordinator) Figures() [][2]string {
 	st := c.store.Stats()
 	number := func(n uint64) string { return strconv.FormatUint(n, 10) }
 	m := st.Pebble
-	return [][2]string{
+	figures := [][2]string{
 		{"node_id", c.store.NodeID().String()},
 		{"incarnation", fmt.Sprintf("%016x", uint64(c.store.Incarnation()))},
 		{"ring_epoch", number(c.view.Load().epoch)},
@@ -310,4 +313,5 @@ func (c *Coordinator) Figures() [][2]string {
 		{"compaction_debt_bytes", number(m.Compact.EstimatedDebt)},
 		{"memtable_bytes", number(m.MemTable.Size)},
 	}
+	return append(figures, c.stabilityFigures()...)
 }

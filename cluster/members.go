@@ -134,6 +134,7 @@ func (c *Coordinator) onDocument(d *ring.Document) {
 	}
 	c.members.mu.Unlock()
 	v := newView(d.Ring(), self, byID)
+	c.noLongerAlone(v)
 	c.installing.Lock()
 	c.view.Store(v)
 	c.installing.Unlock()

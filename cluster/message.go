@@ -6,6 +6,7 @@ import (
 
 	"cartwheel/cluster/quorum"
 	"cartwheel/cluster/ring"
+	"cartwheel/store"
 	"cartwheel/store/version"
 )
 
@@ -30,7 +31,7 @@ const (
 const (
 	statusOK      = 0
 	statusSame    = 1 // to opGet: the hash is the same
-	statusObject  = 2 // to opGet: here is the object, empty where the key is absent
+	statusObject  = 2 // to opGet: here are stable 8, purge 8, and the object, empty where the key is absent
 	statusLater   = 3 // to opPut: it is kept, but a sibling written later wins; here is when
 	statusRefused = 4 // for a reason, in words
 	statusEpoch   = 5 // your ring is older than mine, which is here
@@ -41,14 +42,16 @@ var errMessage = errors.New("a peer's message is malformed")
 
 // A put is the payload of opPut:
 //
-//	flags 1, db 1, [owner 20], dot 16, length of the key uvarint, key, object
+//	flags 1, db 1, [owner 20], dot 16, stable 8, length of the key uvarint, key, object
 type put struct {
 	plain bool         // whoever wrote it expects it to win over all earlier ones
 	hint  *ring.NodeID // the owner that the object is kept for
 	dot   version.Dot  // of the write
-	db    uint8
-	key   []byte
-	text  []byte // the encoded object
+	// stable is up to where the sender had everything before it read what it sends.
+	stable version.HLC
+	db     uint8
+	key    []byte
+	text   []byte // the encoded object
 }
 
 const (
@@ -71,6 +74,7 @@ func (p *put) append(dst []byte) []byte {
 	}
 	dst = binary.BigEndian.AppendUint64(dst, uint64(p.dot.Incarnation))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(p.dot.HLC))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(p.stable))
 	dst = binary.AppendUvarint(dst, uint64(len(p.key)))
 	return append(dst, p.key...)
 }
@@ -90,15 +94,16 @@ func (p *put) parse(b []byte) error {
 		p.hint = new(ring.NodeID)
 		b = b[copy(p.hint[:], b):]
 	}
-	if len(b) < 16 {
+	if len(b) < 24 {
 		return errMessage
 	}
 	p.dot = version.Dot{
 		Incarnation: version.Incarnation(binary.BigEndian.Uint64(b)),
 		HLC:         version.HLC(binary.BigEndian.Uint64(b[8:])),
 	}
+	p.stable = version.HLC(binary.BigEndian.Uint64(b[16:]))
 	var ok bool
-	if p.key, p.text, ok = cutBytes(b[16:]); !ok {
+	if p.key, p.text, ok = cutBytes(b[24:]); !ok {
 		return errMessage
 	}
 	return nil
@@ -198,6 +203,24 @@ func parseForwarded(b []byte) (*quorum.Forwarded, error) {
 		return nil, errMessage
 	}
 	return f, nil
+}
+
+// levelsBytes is how long levels are before an object.
+const levelsBytes = 16
+
+func appendLevels(dst []byte, l store.Levels) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, uint64(l.Stable))
+	return binary.BigEndian.AppendUint64(dst, uint64(l.Purge))
+}
+
+// cutLevels cuts levels off what stands behind them.
+func cutLevels(b []byte) (l store.Levels, rest []byte, err error) {
+	if len(b) < levelsBytes {
+		return l, nil, errMessage
+	}
+	l.Stable = version.HLC(binary.BigEndian.Uint64(b))
+	l.Purge = version.HLC(binary.BigEndian.Uint64(b[8:]))
+	return l, b[levelsBytes:], nil
 }
 
 // cutBytes cuts bytes that their length stands before.

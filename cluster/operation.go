@@ -7,6 +7,7 @@ import (
 	"cartwheel/cluster/quorum"
 	"cartwheel/cluster/ring"
 	"cartwheel/cluster/wire"
+	"cartwheel/store"
 	"cartwheel/store/version"
 )
 
@@ -42,6 +43,9 @@ type operation struct {
 
 	// of a read
 	object     *version.Object // the caller's; of this node, and then merged
+	own        store.Levels    // of this node, before its object was read
+	stable     version.HLC     // the least of what vouches for what is merged
+	purge      version.HLC     // the greatest
 	here       bool            // this node has an object of its own to compare
 	merged     bool            // some replica had another object
 	answers    []answer
@@ -58,6 +62,7 @@ type operation struct {
 	tries   int
 	stands  int // the index of the owner that this node counts for: itself, or one that is down
 	text    []byte
+	vouched version.HLC // what was stable here before text was read
 }
 
 type kind uint8
@@ -85,6 +90,7 @@ type answer struct {
 	peer   *peer // nil: this node
 	hint   bool
 	object version.Object
+	levels store.Levels
 	same   bool // as this node's
 }
 

@@ -41,8 +41,10 @@ func (c *Coordinator) Read(db uint8, key []byte, need quorum.Need, o *version.Ob
 	if sabotage.On(sabotage.ReadsFromOneReplica) {
 		r = 1
 	}
-	here := pl.holds()
+	here := pl.holds() && !c.store.Refilling(p)
+	var own store.Levels
 	if here {
+		own = c.store.Levels(p) // before the object
 		seq, err = c.store.Get(db, key, o)
 		switch {
 		case errors.Is(err, store.ErrCorrupt):
@@ -59,7 +61,7 @@ func (c *Coordinator) Read(db uint8, key []byte, need quorum.Need, o *version.Ob
 		done = w
 	}
 	op := c.newOperation(kindRead, db, key, need, done)
-	op.object, op.here, op.seq = o, here, seq
+	op.object, op.here, op.seq, op.own = o, here, seq, own
 	op.mu.Lock()
 	op.begin(v, p)
 	op.startRead(r)
@@ -89,8 +91,10 @@ func (op *operation) started(notify func()) {
 func (op *operation) startRead(r int) {
 	op.tally = quorum.NewTally(op.place.owners, r, 0, 0)
 	op.merged, op.ownCounted = false, false
+	op.stable, op.purge = store.Everything, 0
 	if op.here {
 		op.hash = op.object.Hash()
+		op.stable, op.purge = op.own.Stable, op.own.Purge
 		op.tally.Ack(op.place.self)
 	} else {
 		op.object.Reset()
@@ -184,6 +188,7 @@ func (op *operation) answered(a answer) {
 	if !a.same {
 		op.object.MergeIn(&a.object)
 		op.merged = true
+		op.stable, op.purge = min(op.stable, a.levels.Stable), max(op.purge, a.levels.Purge)
 	}
 	op.answers = append(op.answers, a)
 }
@@ -209,8 +214,9 @@ func (op *operation) readReply(r *request, reply *wire.Reply) (notify func()) {
 		op.answered(answer{node: r.node, peer: r.peer, hint: r.hint, same: true})
 	case reply.Status == statusObject:
 		a := answer{node: r.node, peer: r.peer, hint: r.hint}
-		if len(reply.Payload) > 0 {
-			err = a.object.Decode(append([]byte(nil), reply.Payload...))
+		var text []byte
+		if a.levels, text, err = cutLevels(reply.Payload); err == nil && len(text) > 0 {
+			err = a.object.Decode(append([]byte(nil), text...))
 		}
 		if err == nil {
 			op.answered(a)
@@ -263,7 +269,14 @@ func (op *operation) underWayFor(node int) bool {
 // settleRead ends a read that has its answers: at once where they agree, else
 // when a quorum holds what they make together.
 func (op *operation) settleRead() (notify func()) {
-	if !op.merged || len(op.object.Siblings) == 0 || sabotage.On(sabotage.ReadRepairOff) {
+	if op.merged && op.stable < op.purge {
+		if err := op.mergeVouched(); err != nil {
+			return op.tell(wireError(err))
+		}
+	}
+	// Where this node has forgotten something, also what is absent is news to it.
+	forgot := op.place.holds() && (!op.here || op.own.Stable < op.purge)
+	if !op.merged || len(op.object.Siblings) == 0 && !forgot || sabotage.On(sabotage.ReadRepairOff) {
 		return op.tell(nil)
 	}
 	merged := op.object.Hash()
@@ -282,7 +295,7 @@ func (op *operation) settleRead() (notify func()) {
 	}
 	if op.place.holds() {
 		if !op.here || op.hash != merged {
-			seq, _, err := op.c.store.Merge(op.db, op.key, op.c.store.NowMS(), op.object, &version.Object{})
+			seq, _, err := op.c.store.Merge(op.db, op.key, op.c.store.NowMS(), op.object, &version.Object{}, store.Levels{Stable: op.stable, Purge: op.purge})
 			if err != nil {
 				return op.tell(wireError(err))
 			}
@@ -290,7 +303,7 @@ func (op *operation) settleRead() (notify func()) {
 		}
 		holders++
 	}
-	if len(behind) == 0 {
+	if len(behind) == 0 || len(op.object.Siblings) == 0 {
 		return op.tell(nil)
 	}
 	r, _ := op.need.Reads(op.place.owners.Len())
@@ -326,7 +339,7 @@ func (op *operation) repairsUnderWay() bool {
 func (op *operation) repair(a answer) {
 	r := op.request(a.peer, a.node, a.hint)
 	r.repair = true
-	p := put{db: op.db, key: op.key}
+	p := put{db: op.db, key: op.key, stable: op.stable}
 	if a.hint {
 		id := op.place.ids[a.node]
 		p.hint = &id

@@ -180,7 +180,7 @@ func (h *handling) put(i int, payload []byte) {
 		h.acks, h.seq = append(h.acks, a), max(h.seq, seq)
 		return
 	}
-	seq, _, err := c.store.Merge(m.db, m.key, h.nowMS, &h.sent, &h.o)
+	seq, _, err := c.store.Merge(m.db, m.key, h.nowMS, &h.sent, &h.o, store.Levels{Stable: m.stable})
 	if err != nil {
 		h.refuse(i, err.Error())
 		return
@@ -231,13 +231,19 @@ func (h *handling) get(i int, payload []byte) {
 			h.show(i, statusSame, nil, seq)
 			return
 		}
-		var text []byte
+		text := appendLevels(nil, store.Levels{}) // nobody vouches for hints
 		if len(h.o.Siblings) > 0 {
-			text = version.AppendObject(nil, &h.o)
+			text = version.AppendObject(text, &h.o)
 		}
 		h.show(i, statusObject, text, seq)
 		return
 	}
+	p := h.v.partition(m.key)
+	if c.store.Refilling(p) {
+		h.refuse(i, "the partition is being filled anew here")
+		return
+	}
+	levels := c.store.Levels(p) // before the object
 	if !m.any {
 		hash, seq, err := c.store.Digest(m.db, m.key)
 		if err == nil && hash == m.hash {
@@ -245,7 +251,7 @@ func (h *handling) get(i int, payload []byte) {
 			return
 		}
 	}
-	text, seq, err := c.store.GetEncoded(m.db, m.key, nil)
+	text, seq, err := c.store.GetEncoded(m.db, m.key, appendLevels(make([]byte, 0, 512), levels))
 	if err != nil {
 		h.refuse(i, err.Error())
 		return

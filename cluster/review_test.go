@@ -97,7 +97,7 @@ func TestAWriteThatWasOverwrittenMeanwhileWinsAtAQuorumToo(t *testing.T) {
 	var fast, out version.Object
 	fast.Put(nil, version.Sibling{Dot: version.Dot{Incarnation: 77, HLC: ahead}, Written: ahead, Payload: []byte("from a fast clock")})
 	for _, c := range w.nodes[1:] {
-		seq, _, err := c.store.Merge(0, key, c.NowMS(), &fast, &out)
+		seq, _, err := c.store.Merge(0, key, c.NowMS(), &fast, &out, store.Levels{})
 		if err == nil {
 			err = c.store.Commit(seq)
 		}

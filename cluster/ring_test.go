@@ -368,7 +368,7 @@ func TestASetWinsOverWhatAnotherOwnerHasFromAFasterClock(t *testing.T) {
 	o.Put(nil, version.Sibling{Dot: dot, Written: ahead, Payload: []byte("from a fast clock")})
 	var out version.Object
 	for _, c := range w.nodes[1:] { // a quorum has it, the coordinator does not
-		seq, _, err := c.store.Merge(0, []byte("k"), c.NowMS(), &o, &out)
+		seq, _, err := c.store.Merge(0, []byte("k"), c.NowMS(), &o, &out, store.Levels{})
 		if err == nil {
 			err = c.store.Commit(seq)
 		}

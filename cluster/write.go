@@ -8,6 +8,7 @@ import (
 	"cartwheel/cluster/quorum"
 	"cartwheel/cluster/sabotage"
 	"cartwheel/cluster/wire"
+	"cartwheel/store"
 	"cartwheel/store/version"
 )
 
@@ -73,6 +74,7 @@ func (op *operation) apply(nowMS int64, o *version.Object, change version.Change
 		return nil, err
 	}
 	op.change = change
+	op.vouch()
 	if op.place.holds() {
 		op.seq, err = c.store.Update(op.db, op.key, nowMS, o, op)
 	} else {
@@ -84,7 +86,7 @@ func (op *operation) apply(nowMS int64, o *version.Object, change version.Change
 		return nil, err
 	}
 	if op.place.self >= 0 && !op.place.holds() { // an owner to be that stands in for the owners
-		seq, _, err := c.store.Merge(op.db, op.key, nowMS, o, &version.Object{})
+		seq, _, err := c.store.Merge(op.db, op.key, nowMS, o, &version.Object{}, store.Levels{Stable: op.vouched})
 		if err != nil {
 			op.ended, op.told = true, true
 			return nil, wireError(errUnknown)
@@ -98,6 +100,15 @@ func (op *operation) apply(nowMS int64, o *version.Object, change version.Change
 	}
 	op.encode(o)
 	return op.sendAll(), nil
+}
+
+// vouch notes what is stable here, before the object is read that will be sent. What
+// a node keeps as hints nobody vouches for.
+func (op *operation) vouch() {
+	op.vouched = 0
+	if op.place.holds() {
+		op.vouched = op.c.store.Levels(op.v.partition(op.key)).Stable
+	}
 }
 
 // Apply and Blind make the operation the change that the store sees, so that it
@@ -224,7 +235,7 @@ func (op *operation) keepHint(node int) {
 
 func (op *operation) put(p *peer, node int, hint bool) bool {
 	r := op.request(p, node, hint)
-	m := put{plain: op.plain, db: op.db, dot: op.dot, key: op.key}
+	m := put{plain: op.plain, db: op.db, dot: op.dot, stable: op.vouched, key: op.key}
 	if hint {
 		m.hint = &op.place.ids[node]
 	}
@@ -310,6 +321,13 @@ type fallback struct {
 	last map[version.Incarnation]version.HLC // guarded by mu: the last dot of each that hints have got here
 }
 
+// barrier returns when each hint has been stored whose dot was given before.
+func (f *fallback) barrier() {
+	f.mu.Lock()
+	//lint:ignore SA2001 who held it has stored what it gave a dot
+	f.mu.Unlock()
+}
+
 // Incarnations of hints begin with these bits, and are not kept in mind: there
 // may be one for each key that is written in an outage.
 const (
@@ -371,6 +389,7 @@ func (op *operation) stampAnew() (notify func()) {
 	if err := op.canWrite(); err != nil || !op.place.holds() {
 		return op.tell(wireError(errUnknown)) // some have it as it was
 	}
+	op.vouch()
 	seq, err := c.store.Update(op.db, op.key, nowMS, &o, again)
 	op.seq = max(op.seq, seq)
 	switch {

@@ -38,7 +38,7 @@ func churn(t *testing.T, s *Store, clock *fakeClock, r *rand.Rand, steps int) {
 		case 8:
 			remote := value(fmt.Sprint(r.Uint64()), at(clock.ms.Load()-r.Int64N(1000)))
 			var o version.Object
-			if _, _, err := s.Merge(db, []byte(key), clock.ms.Load(), &remote, &o); err != nil {
+			if _, _, err := s.Merge(db, []byte(key), clock.ms.Load(), &remote, &o, Levels{}); err != nil {
 				t.Fatal(err)
 			}
 			continue

@@ -17,17 +17,18 @@ import (
 //     more than it remembers, it takes a new incarnation.
 //  2. An HLC too far ahead is ErrDrift. Otherwise those that are issued from now
 //     on are above all in the object.
-//  3. Under the partition's lock the two are merged. A stored object that is
+//  3. Under the partition's lock both are rid of what the other side has forgotten the
+//     end of (reconcile; from is what vouches for remote), and merged. A stored object that is
 //     corrupt is quarantined and replaced. What a flush hides is left out.
 //
 // Where nothing was applied the error is one of ErrDrift, ErrDiskFull, ErrStopped
 // and ErrCorrupt, that where of remote nothing is left to replace what is there,
 // or says why a new incarnation could not be made durable.
-func (s *Store) Merge(db uint8, user []byte, nowMS int64, remote, o *version.Object) (seq uint64, changed bool, err error) {
+func (s *Store) Merge(db uint8, user []byte, nowMS int64, remote, o *version.Object, from Levels) (seq uint64, changed bool, err error) {
 	if err := s.meet(nowMS, remote); err != nil {
 		return 0, false, err
 	}
-	seq, changed, full, err := s.merge(db, user, nowMS, remote, o)
+	seq, changed, full, err := s.merge(db, user, nowMS, remote, o, from)
 	if full {
 		err = s.Commit(seq)
 	}
@@ -43,7 +44,7 @@ func (s *Store) meet(nowMS int64, remote *version.Object) error {
 	return s.observe(nowMS, remote.MaxHLC())
 }
 
-func (s *Store) merge(db uint8, user []byte, nowMS int64, remote, o *version.Object) (seq uint64, changed, full bool, err error) {
+func (s *Store) merge(db uint8, user []byte, nowMS int64, remote, o *version.Object, from Levels) (seq uint64, changed, full bool, err error) {
 	lock := s.partitionLock(ring.SlotOf(user))
 	lock.Lock()
 	defer lock.Unlock()
@@ -57,7 +58,10 @@ func (s *Store) merge(db uint8, user []byte, nowMS int64, remote, o *version.Obj
 	} else if err != nil {
 		return 0, false, false, err
 	}
-	if !mergeIn(o, remote) || !s.news(k, nowMS, o, before.hash) {
+	s.pruneWide(k, o)
+	remote, forgot := s.reconcile(s.partitionOf(k), o, remote, from)
+	narrower := len(remote.Clock) < len(o.Clock) // perhaps pruned, as this one may be by now
+	if merged := mergeIn(o, remote); !(merged || forgot || narrower) || !s.news(k, nowMS, o, before.hash) {
 		if corrupt {
 			return 0, false, false, err // there is nothing to replace it by
 		}

@@ -29,7 +29,7 @@ func at(ms int64) version.HLC { return version.MakeHLC(ms, 0) }
 func merge(t testing.TB, s *Store, db uint8, key string, remote version.Object) (changed bool) {
 	t.Helper()
 	var o version.Object
-	seq, changed, err := s.Merge(db, []byte(key), s.NowMS(), &remote, &o)
+	seq, changed, err := s.Merge(db, []byte(key), s.NowMS(), &remote, &o, Levels{})
 	if err != nil {
 		t.Fatalf("merge into %q: %v", key, err)
 	}
@@ -93,7 +93,7 @@ func TestMergeIsThatOfAllThatCameInAnyOrderWithWritesBetween(t *testing.T) {
 				}
 				before := copyOf(&want)
 				want = version.Merge(&want, &remote)
-				_, changed, err := s.Merge(0, key, s.NowMS(), &remote, &got)
+				_, changed, err := s.Merge(0, key, s.NowMS(), &remote, &got, Levels{})
 				if err != nil {
 					rt.Fatal(err)
 				}
@@ -128,11 +128,11 @@ func TestAMergeThatChangesNothingReturnsTheSequenceOfWhatIsThere(t *testing.T) {
 	s, _ := openAt(t, noon)
 	remote := value("v", at(noon))
 	var o version.Object
-	first, changed, err := s.Merge(0, []byte("k"), noon, &remote, &o)
+	first, changed, err := s.Merge(0, []byte("k"), noon, &remote, &o, Levels{})
 	if err != nil || !changed || first <= s.Committed() {
 		t.Fatalf("the first: sequence %d, changed %v: %v", first, changed, err)
 	}
-	again, changed, err := s.Merge(0, []byte("k"), noon, &remote, &o)
+	again, changed, err := s.Merge(0, []byte("k"), noon, &remote, &o, Levels{})
 	if err != nil || changed || again != first {
 		t.Errorf("the second: sequence %d, want %d; changed %v: %v", again, first, changed, err)
 	}
@@ -154,7 +154,7 @@ func TestAnObjectFromTheFutureIsRefusedAndMovesNoClock(t *testing.T) {
 	var o version.Object
 	drift := s.opts.MaxClockDrift.Milliseconds()
 	remote := value("v", at(noon+drift+1))
-	if _, changed, err := s.Merge(0, []byte("k"), noon, &remote, &o); !errors.Is(err, ErrDrift) || changed {
+	if _, changed, err := s.Merge(0, []byte("k"), noon, &remote, &o, Levels{}); !errors.Is(err, ErrDrift) || changed {
 		t.Fatalf("changed %v: %v", changed, err)
 	}
 	if err := s.Observe(at(noon + drift + 1)); !errors.Is(err, ErrDrift) {
@@ -209,7 +209,7 @@ func TestANodeThatHasForgottenItsWritesTakesANewIncarnation(t *testing.T) {
 		"shown by an object": func(s *Store, seen version.Dot) error {
 			remote := value("v", seen.HLC+1, seen)
 			var o version.Object
-			_, _, err := s.Merge(0, []byte("k"), s.NowMS(), &remote, &o)
+			_, _, err := s.Merge(0, []byte("k"), s.NowMS(), &remote, &o, Levels{})
 			return err
 		},
 		"shown by a hint": func(s *Store, seen version.Dot) error {
@@ -273,7 +273,7 @@ func TestWithoutADurableNewIncarnationNothingIsApplied(t *testing.T) {
 	f.on.Store(true)
 	remote := value("v", at(noon+2), version.Dot{Incarnation: first, HLC: at(noon + 1)})
 	var o version.Object
-	if _, _, err := s.Merge(0, []byte("k"), noon, &remote, &o); !errors.Is(err, errorfs.ErrInjected) {
+	if _, _, err := s.Merge(0, []byte("k"), noon, &remote, &o, Levels{}); !errors.Is(err, errorfs.ErrInjected) {
 		t.Errorf("got %v", err)
 	}
 	wantRead(t, s, 0, "k", "(absent)")
@@ -290,7 +290,7 @@ func TestAMergeReplacesACorruptObject(t *testing.T) {
 	damage(t, s, "bad")
 	var o version.Object
 	empty := version.Object{Clock: version.Clock{{Incarnation: elsewhere, HLC: at(noon)}}}
-	if _, _, err := s.Merge(0, []byte("bad"), noon, &empty, &o); !errors.Is(err, ErrCorrupt) {
+	if _, _, err := s.Merge(0, []byte("bad"), noon, &empty, &o, Levels{}); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("replaced by nothing: %v", err)
 	}
 	wantRead(t, s, 0, "bad", "(corrupt)")

@@ -78,7 +78,7 @@ type Options struct {
 	MaxClockDrift time.Duration
 	// Watermark returns the HLC at or below which dead objects of a partition
 	// may be purged and clocks pruned (design section 9). It must be cheap,
-	// and safe for concurrent use. Default: nothing is ever purged.
+	// and safe for concurrent use. Default: the partition's Levels' Purge.
 	Watermark func(ring.Partition) version.HLC
 	// SweepInterval is the pause between two sweeps. Default: 250 ms.
 	// Negative: the owner of the store calls Sweep itself.
@@ -110,9 +110,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxClockDrift == 0 {
 		o.MaxClockDrift = 500 * time.Millisecond
-	}
-	if o.Watermark == nil {
-		o.Watermark = func(ring.Partition) version.HLC { return 0 }
 	}
 	if o.dropDelay == 0 {
 		o.dropDelay = 10 * time.Second

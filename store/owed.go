@@ -65,3 +65,14 @@ func (s *Store) RepairDone(owner ring.NodeID, p ring.Partition) (seq uint64, err
 	s.open.rows.remove(appendOwed(s.open.rows.key(), owner, p))
 	return s.open.seq, nil
 }
+
+// RepairsOwed returns the owners that are owed a repair of any partition.
+func (s *Store) RepairsOwed() []ring.NodeID {
+	s.hints.mu.Lock()
+	defer s.hints.mu.Unlock()
+	owners := make([]ring.NodeID, 0, len(s.hints.owed))
+	for owner := range s.hints.owed {
+		owners = append(owners, owner)
+	}
+	return owners
+}

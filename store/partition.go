@@ -22,10 +22,14 @@ func (s *Store) ScanLeaf(p ring.Partition, leaf int, visit func(k Key, o *versio
 }
 
 // DropPartition forgets all objects of a partition, and commits that. It holds
-// the partition's lock meanwhile. Hints for others stay. The room on the disk is
+// the partition's lock meanwhile, and has said before that nothing is stable here
+// any more. Hints for others stay. The room on the disk is
 // free some seconds later, when the range has been compacted.
 func (s *Store) DropPartition(p ring.Partition) error {
 	if err := s.writable(true); err != nil {
+		return err
+	}
+	if err := s.forgetStable(p); err != nil {
 		return err
 	}
 	s.counters.setting.Lock()

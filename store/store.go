@@ -40,15 +40,16 @@ type Store struct {
 	driftLog     logLimit
 	recordMu     sync.Mutex // held while a record is read or replaced
 
-	cache    *cache
-	counters *counters
-	trees    trees
-	suspects suspects
-	marks    marks
-	hints    hints
-	dropped  dropped
-	highest  atomic.Uint64 // HLC of all that is stored; known when the counts are ready
-	locks    []sync.Mutex  // by partition: held while an object of it is read and changed
+	cache     *cache
+	counters  *counters
+	trees     trees
+	suspects  suspects
+	marks     marks
+	hints     hints
+	dropped   dropped
+	stability stability
+	highest   atomic.Uint64 // HLC of all that is stored; known when the counts are ready
+	locks     []sync.Mutex  // by partition: held while an object of it is read and changed
 
 	open      openBatch
 	commitMu  sync.Mutex    // held by the one who commits
@@ -92,6 +93,9 @@ type stats struct {
 func Open(opts Options) (_ *Store, err error) {
 	opts = opts.withDefaults()
 	s := &Store{opts: opts, log: opts.Log, fs: opts.FS, stop: make(chan struct{}), failed: make(chan struct{}), gaveUp: make(chan struct{}), stallMax: stallMax}
+	if s.opts.Watermark == nil {
+		s.opts.Watermark = func(p ring.Partition) version.HLC { return s.Levels(p).Purge }
+	}
 	if err := makeDir(s.fs, opts.Dir); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
@@ -145,6 +149,9 @@ func (s *Store) openState(wasClean bool) error {
 	s.counters = newCounters(q)
 	s.trees.init(q)
 	s.disk.update(s)
+	if err := s.loadStability(); err != nil {
+		return fmt.Errorf("read what is stable: %w", err)
+	}
 	if err := s.loadMarks(); err != nil {
 		return fmt.Errorf("read the flush marks: %w", err)
 	}

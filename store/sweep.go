@@ -131,7 +131,7 @@ func (s *Store) sweepRow(row []byte, nowMS int64) (purged bool, err error) {
 	_, _, unread := s.load(k.DB, k.User, hash, &o)
 	before := footprintOf(k, &o)
 	purgeable := before.dueMS != 0 && s.purgeable(k, &o, nowMS)
-	margin := 2 * s.opts.MaxClockDrift.Milliseconds() // no clock may find it alive
+	margin := s.clockMarginMS() // no clock may find it alive
 	buried := before.dueMS != 0 && !purgeable && o.Bury(nowMS-margin)
 	s.open.mu.Lock()
 	defer s.open.mu.Unlock()

@@ -170,6 +170,7 @@ func (s *Store) update(db uint8, user []byte, nowMS int64, o *version.Object, ch
 		before.counts = weighCorrupt(k)
 		s.suspect(s.partitionOf(k))
 	}
+	s.pruneWide(k, o)
 	if !change.Apply(o) {
 		return seq, false, nil
 	}
@@ -199,6 +200,7 @@ func (s *Store) UpdateMany(keys []Key, nowMS int64, objects []version.Object, ap
 		}
 		seq = max(seq, loaded)
 		before[i] = footprintOf(k, &objects[i])
+		s.pruneWide(k, &objects[i])
 	}
 	if err := s.writable(false); err != nil {
 		return 0, err
@@ -252,9 +254,37 @@ func dueOf(o *version.Object) int64 {
 }
 
 // purgeable is the one predicate of what may be forgotten: an object of which
-// nothing is alive, and all of which every owner has seen.
+// nothing is alive, and all of which every owner has seen. Where there are other
+// owners no clock may find it alive.
 func (s *Store) purgeable(k Key, o *version.Object, nowMS int64) bool {
-	return o.DeadAt(nowMS) && o.MaxHLC() <= s.opts.Watermark(s.partitionOf(k))
+	watermark := s.opts.Watermark(s.partitionOf(k))
+	if o.MaxHLC() > watermark {
+		return false
+	}
+	if watermark != Everything {
+		nowMS -= s.clockMarginMS()
+	}
+	return o.DeadAt(nowMS)
+}
+
+// Everything is the watermark of a ring of one: nobody else could bring anything
+// back, or look at it by another clock.
+const Everything = ^version.HLC(0)
+
+// clockMarginMS is by how much two clocks of the ring may differ.
+func (s *Store) clockMarginMS() int64 { return 2 * s.opts.MaxClockDrift.Milliseconds() }
+
+// Purgeable says whether an object counts as absent, though it may still be here
+// until the sweeper comes by.
+func (s *Store) Purgeable(k Key, o *version.Object) bool { return s.purgeable(k, o, s.NowMS()) }
+
+// pruneWide prunes a clock before a change makes it new again: an object that is
+// written often never rests at or below the watermark. Narrow clocks are left alone,
+// since owners that prune at different moments differ until they are compared.
+func (s *Store) pruneWide(k Key, o *version.Object) {
+	if len(o.Clock) > wideClock {
+		o.Prune(s.opts.Watermark(s.partitionOf(k)))
+	}
 }
 
 // settle takes from an object what is not to be stored of it, and reports

@@ -20,12 +20,14 @@ type entry struct {
 type comparison struct {
 	extent
 	mode    byte
-	entries []entry // rising
+	levels  store.Levels // the caller's
+	entries []entry      // rising
 }
 
 func (c *comparison) append(dst []byte) []byte {
 	dst = append(dst, c.mode)
 	dst = binary.AppendUvarint(dst, uint64(c.partition))
+	dst = appendLevels(dst, c.levels)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(c.mask))
 	flags := byte(0)
 	if c.from != nil {
@@ -52,6 +54,7 @@ func (c *comparison) append(dst []byte) []byte {
 func (c *comparison) parse(in *reader, partitions int) error {
 	c.mode = in.byte()
 	c.partition = in.partition(partitions)
+	c.levels = in.levels()
 	c.mask = leafMask(in.uint64())
 	flags := in.byte()
 	if c.mode&^modesKnown != 0 || flags&^(flagFrom|flagTo) != 0 {
@@ -182,6 +185,7 @@ func (s *service) compare() error {
 			return err
 		}
 	}
+	s.out = appendLevels(s.out, s.opts.Store.Levels(c.partition))
 	w := walk{c: &c}
 	if err := s.scan(&c.extent, s.table.Partitions(), w.visit); err != nil {
 		return err
@@ -202,7 +206,7 @@ func (s *service) compare() error {
 const scanDiscount = 8
 
 // scan calls visit with what is stored in an extent, in order, until it returns
-// false.
+// false. What is dead and at or below the purge level counts as absent.
 func (r *Repair) scan(e *extent, partitions int, visit func(k store.Key, o *version.Object) bool) (err error) {
 	e.tokenRanges(partitions, func(first, last ring.Token) bool {
 		more := true
@@ -213,6 +217,9 @@ func (r *Repair) scan(e *extent, partitions int, visit func(k store.Key, o *vers
 			if e.to != nil && compareKeys(k, *e.to) >= 0 {
 				more = false
 				return false
+			}
+			if o != nil && r.opts.Store.Purgeable(k, o) {
+				return true
 			}
 			more = visit(k, o)
 			return more

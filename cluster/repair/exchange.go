@@ -34,13 +34,20 @@ type exchange struct {
 	repaired int // objects that were changed, on either side
 	busy     int // partitions that are in another exchange, here or there
 	clean    map[ring.Partition]bool
+
+	refused int                     // objects, by either side
+	peerHas store.Levels            // the peer's, of the partition of the pass under way
+	peerHad store.Levels            // and as it began
+	settles map[ring.Partition]bool // clean also of what no tree or clock would show: see settledBy
+	marks   uint64                  // the flush marks that it began with
+	whole   bool                    // the trees of both show all
 }
 
 // leavesBatch is of how many partitions leaves are compared at once: 66 KiB.
 const leavesBatch = 128
 
 func (r *Repair) newExchange(peer ring.NodeID, table *ring.Ring, mode byte) *exchange {
-	return &exchange{Repair: r, peer: peer, table: table, mode: mode, clean: map[ring.Partition]bool{}}
+	return &exchange{Repair: r, peer: peer, table: table, mode: mode, clean: map[ring.Partition]bool{}, settles: map[ring.Partition]bool{}}
 }
 
 // run compares the partitions, all but those that are in another exchange.
@@ -48,15 +55,17 @@ func (x *exchange) run(ctx context.Context, partitions []ring.Partition) error {
 	if !x.treesReady() {
 		return errNotReady
 	}
+	x.marks, x.whole = marksHash(x.opts.Store.FlushMarks()), x.opts.Store.TreesWhole()
 	differ, err := x.roots(ctx, partitions)
 	if err != nil {
 		return err
 	}
 	for _, p := range partitions {
-		x.clean[p] = true
+		x.clean[p], x.settles[p] = true, true
 	}
 	for _, p := range differ {
 		delete(x.clean, p)
+		delete(x.settles, p)
 	}
 	x.counters.differing.Store(int64(len(differ)))
 	for _, batch := range batches(differ) {
@@ -103,6 +112,7 @@ func (x *exchange) runBatch(ctx context.Context, batch []ring.Partition) error {
 			x.busy++
 			continue
 		case masks[i].differ != 0:
+			refused := x.refused
 			if err := x.pass(ctx, &extent{partition: p, mask: masks[i].differ}); err != nil {
 				if errors.Is(err, errBusy) {
 					x.busy++
@@ -110,6 +120,9 @@ func (x *exchange) runBatch(ctx context.Context, batch []ring.Partition) error {
 				}
 				return err
 			}
+			x.settles[p] = x.refused == refused
+		default:
+			x.settles[p] = true
 		}
 		x.clean[p] = true
 	}
@@ -123,14 +136,32 @@ func (x *exchange) roots(ctx context.Context, partitions []ring.Partition) (diff
 		for _, p := range partitions {
 			dst = binary.AppendUvarint(dst, uint64(p))
 			dst = binary.BigEndian.AppendUint64(dst, x.opts.Store.Root(p))
+			dst = appendLevels(dst, x.opts.Store.Levels(p))
 		}
 		return dst
 	})
 	if err != nil {
 		return nil, err
 	}
-	differ = in.partitions(x.table.Partitions())
-	return differ, x.replied(in)
+	x.whole = in.byte() != 0 && x.whole
+	purged := map[ring.Partition]version.HLC{}
+	next := 0
+	for len(in.rest) > 0 {
+		p, differs, purge := in.partition(x.table.Partitions()), in.byte() != 0, in.uint64()
+		if in.bad || int(p) < next {
+			in.fail()
+			break
+		}
+		next = int(p) + 1
+		if differs {
+			differ = append(differ, p)
+		}
+		purged[p] = version.HLC(purge)
+	}
+	if err := x.replied(in); err != nil {
+		return nil, err
+	}
+	return differ, x.distrust(x.table, purged)
 }
 
 // replied reports a reply that was malformed.
@@ -206,7 +237,7 @@ func (x *exchange) leaves(ctx context.Context, partitions []ring.Partition, foun
 // on.
 func (x *exchange) pass(ctx context.Context, e *extent) error {
 	for {
-		c := comparison{extent: *e, mode: x.mode}
+		c := comparison{extent: *e, mode: x.mode, levels: x.opts.Store.Levels(e.partition)}
 		if err := x.list(&c); err != nil {
 			return err
 		}

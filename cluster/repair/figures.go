@@ -1,16 +1,23 @@
 package repair
 
 import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"cartwheel/cluster/ring"
+	"cartwheel/store/version"
 )
 
 type counters struct {
 	exchanges, repaired, refused atomic.Uint64
 	replayed, hintsKept          atomic.Uint64
 	filled, dropped, failures    atomic.Uint64
+	stable, refilled             atomic.Uint64
 	sent, received               atomic.Uint64
 	fillBytes                    atomic.Uint64
 	differing, foreign           atomic.Int64
@@ -29,6 +36,15 @@ type Figures struct {
 	Failures      uint64 // of tasks, which were tried again
 	BytesSent     uint64 // in messages that this node began
 	BytesReceived uint64 // in replies to them
+
+	Stable   uint64 // partitions that were found to be stable up to a later time, by rounds that this node led
+	Refilled uint64 // partitions that were filled anew
+	// PurgedTo is the least HLC that a partition of this node may be purged up to.
+	PurgedTo version.HLC
+	// HeldBack says what held back the partitions that this node leads the rounds of,
+	// when it was looked at last; empty: nothing.
+	HeldBack  string
+	Untrusted int // partitions that are to be filled anew here
 
 	FillBytes uint64 // that came to fill partitions
 
@@ -52,11 +68,14 @@ func (r *Repair) Figures() Figures {
 		HintsReplayed: c.replayed.Load(), HintsKept: c.hintsKept.Load(),
 		Filled: c.filled.Load(), Dropped: c.dropped.Load(), Failures: c.failures.Load(),
 		BytesSent: c.sent.Load(), BytesReceived: c.received.Load(),
+		Stable: c.stable.Load(), Refilled: c.refilled.Load(),
 		Foreign: c.foreign.Load(), FillBytes: c.fillBytes.Load(),
 		Rate: r.admission.present(),
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	f.PurgedTo, f.HeldBack = r.purgedTo(), heldBack(r.held)
+	f.Untrusted = len(r.refilling(r.opts.Peers.Ring()))
 	f.Filling = len(r.fills)
 	for _, fill := range r.fills {
 		if !fill.filledAt.IsZero() {
@@ -138,3 +157,38 @@ func (r *Repair) Remains() (left Remains, err error) {
 
 // None says that nothing remains.
 func (left Remains) None() bool { return left == Remains{} }
+
+// purgedTo returns the least purge level of what this node owns; 0 where it owns
+// nothing.
+func (r *Repair) purgedTo() (least version.HLC) {
+	table := r.opts.Peers.Ring()
+	some := false
+	for p := range ring.Partition(table.Partitions()) {
+		if !slices.Contains(table.Owners(p), r.self) {
+			continue
+		}
+		if purge := r.opts.Store.Levels(p).Purge; !some || purge < least {
+			least, some = purge, true
+		}
+	}
+	return least
+}
+
+// holdsShown is how many reasons INFO names.
+const holdsShown = 4
+
+// heldBack names what holds partitions back, what holds back the most first.
+func heldBack(held map[ring.Partition]hold) string {
+	count := map[hold]int{}
+	for _, h := range held {
+		count[h]++
+	}
+	holds := slices.SortedFunc(maps.Keys(count), func(a, b hold) int {
+		return cmp.Or(cmp.Compare(count[b], count[a]), strings.Compare(a.String(), b.String()))
+	})
+	var parts []string
+	for _, h := range holds[:min(len(holds), holdsShown)] {
+		parts = append(parts, fmt.Sprintf("%s (%d partitions)", h, count[h]))
+	}
+	return strings.Join(parts, "; ")
+}

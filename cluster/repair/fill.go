@@ -26,19 +26,23 @@ import (
 //  3. A pass that began at an epoch counts while the move is in each epoch after it. Where
 //     this node has missed one, it begins anew; what is here already costs its keys only.
 //  4. Of the partitions of which both sides hold nothing, all are filled by one message.
-//  5. Filled moves are committed together: at once where no others are left, else
+//  5. The new owner takes over what is stable at its sources, the least of it, and
+//     before that what they have purged: whatever is at or below that comes from
+//     then on only from those who have everything.
+//  6. Filled moves are committed together: at once where no others are left, else
 //     when the first has waited for a second.
 type fill struct {
 	move     ring.Move
-	done     map[ring.NodeID]bool   // the sources that all is here of
-	reached  map[ring.NodeID]extent // how far the pass over a source has come
+	done     map[ring.NodeID]bool         // the sources that all is here of
+	levels   map[ring.NodeID]store.Levels // of the sources, before the pass over them began
+	reached  map[ring.NodeID]extent       // how far the pass over a source has come
 	stop     context.CancelFunc
 	ctx      context.Context // done when the move is no longer wanted
 	filledAt time.Time       // zero: it is not filled
 }
 
 func (r *Repair) newFill(m ring.Move) *fill {
-	f := &fill{move: m, done: map[ring.NodeID]bool{}, reached: map[ring.NodeID]extent{}}
+	f := &fill{move: m, done: map[ring.NodeID]bool{}, levels: map[ring.NodeID]store.Levels{}, reached: map[ring.NodeID]extent{}}
 	f.ctx, f.stop = context.WithCancel(r.ctx)
 	return f
 }
@@ -111,7 +115,8 @@ func (r *Repair) fillAll(ctx context.Context, table *ring.Ring, fills []*fill, s
 	return err
 }
 
-// fillEmpty fills those of which the source holds nothing, and returns the others.
+// fillEmpty takes over the levels of the source, fills those of which neither side
+// holds anything, and returns the others.
 func (x *exchange) fillEmpty(ctx context.Context, fills []*fill) (rest []*fill, err error) {
 	var partitions []ring.Partition
 	for _, f := range fills {
@@ -123,13 +128,24 @@ func (x *exchange) fillEmpty(ctx context.Context, fills []*fill) (rest []*fill, 
 	if err != nil {
 		return nil, err
 	}
-	holding := in.partitions(x.table.Partitions())
+	holding, levels := map[ring.Partition]bool{}, map[ring.Partition]store.Levels{}
+	for _, p := range partitions {
+		holding[p] = in.byte() != 0
+		levels[p] = in.levels()
+	}
 	if err := x.replied(in); err != nil {
+		return nil, err
+	}
+	if err := x.fillLevels(fills, levels); err != nil {
 		return nil, err
 	}
 	for _, f := range fills {
 		// Who goes has to bring what is here, even where the others hold nothing.
-		if f.move.From == x.self || slices.Contains(holding, f.move.Partition) {
+		some, err := x.stores(f.move.Partition)
+		if err != nil {
+			return nil, err
+		}
+		if some || f.move.From == x.self || holding[f.move.Partition] {
 			rest = append(rest, f)
 			continue
 		}
@@ -137,6 +153,36 @@ func (x *exchange) fillEmpty(ctx context.Context, fills []*fill) (rest []*fill, 
 	}
 	x.poke()
 	return rest, nil
+}
+
+// fillLevels notes the levels of a source, and has what it has purged be known here
+// before anything comes.
+func (x *exchange) fillLevels(fills []*fill, levels map[ring.Partition]store.Levels) error {
+	purged := map[ring.Partition]version.HLC{}
+	x.mu.Lock()
+	for _, f := range fills {
+		if _, begun := f.levels[x.peer]; !begun {
+			f.levels[x.peer] = levels[f.move.Partition]
+		}
+		if f.move.To == x.self {
+			purged[f.move.Partition] = levels[f.move.Partition].Purge
+		}
+	}
+	x.mu.Unlock()
+	return x.opts.Store.RaisePurge(purged)
+}
+
+// stableOf returns up to where everything is here once the move is filled; the
+// caller holds mu.
+func (f *fill) stableOf() version.HLC {
+	least := store.Everything
+	for source := range f.done {
+		least = min(least, f.levels[source].Stable)
+	}
+	if len(f.done) == 0 {
+		return 0
+	}
+	return least
 }
 
 // fillOne fills one partition from one source.
@@ -188,7 +234,7 @@ func (r *Repair) fillDone(f *fill, source ring.NodeID) {
 	delete(f.reached, source)
 }
 
-// holding answers in which partitions something is stored. It looks, and asks no
+// holding answers of which partitions something is stored, and what is stable. It looks, and asks no
 // tree.
 func (s *service) holding() error {
 	asked := s.in.partitions(s.table.Partitions())
@@ -202,13 +248,16 @@ func (s *service) holding() error {
 		if !s.owns(p) {
 			return errNotOwner
 		}
+		levels := s.opts.Store.Levels(p) // before it looks
 		holds, err := s.stores(p)
 		if err != nil {
 			return err
 		}
+		some := byte(0)
 		if holds {
-			s.out = appendPartitions(s.out, []ring.Partition{p})
+			some = 1
 		}
+		s.out = appendLevels(append(s.out, some), levels)
 	}
 	return nil
 }

@@ -149,7 +149,7 @@ func (r *Repair) replayPage(ctx context.Context, page []*hint) error {
 }
 
 func (r *Repair) replayHere(hints []*hint) error {
-	m := r.newMerging()
+	m := r.newMerging(store.Levels{}) // hints are vouched for by nobody
 	for n, h := range hints {
 		if err := m.addObject(n, h.key, &h.object); err != nil {
 			return err
@@ -163,7 +163,7 @@ func (r *Repair) replayHere(hints []*hint) error {
 
 func (r *Repair) replayTo(ctx context.Context, to ring.NodeID, hints []*hint) error {
 	for len(hints) > 0 {
-		var page objectsPage
+		var page objectsPage // vouched for by nobody
 		n := 0
 		for n < len(hints) && page.add(hints[n].key, hints[n].text) {
 			n++

@@ -195,11 +195,11 @@ type driftStore struct {
 
 func newDriftStore(s Store) *driftStore { return &driftStore{Store: s} }
 
-func (s *driftStore) Merge(db uint8, user []byte, nowMS int64, remote, o *version.Object) (uint64, bool, error) {
+func (s *driftStore) Merge(db uint8, user []byte, nowMS int64, remote, o *version.Object, from store.Levels) (uint64, bool, error) {
 	if string(user) == s.refuse {
 		return 0, false, store.ErrDrift
 	}
-	return s.Store.Merge(db, user, nowMS, remote, o)
+	return s.Store.Merge(db, user, nowMS, remote, o, from)
 }
 
 func TestWhatIsOwedIsRepairedByTheOwnerItself(t *testing.T) {

@@ -17,11 +17,12 @@ type merging struct {
 	seq     uint64
 	count   int
 	changed int
-	refused []int // numbers of objects from the future
+	from    store.Levels // of where the objects come from
+	refused []int        // numbers of objects from the future
 }
 
-func (r *Repair) newMerging() *merging {
-	return &merging{store: r.opts.Store, nowMS: r.opts.Store.NowMS()}
+func (r *Repair) newMerging(from store.Levels) *merging {
+	return &merging{store: r.opts.Store, from: from, nowMS: r.opts.Store.NowMS()}
 }
 
 // add merges the object of that number. It is in place when commit has returned.
@@ -34,7 +35,7 @@ func (m *merging) add(n int, k store.Key, text []byte) error {
 
 func (m *merging) addObject(n int, k store.Key, remote *version.Object) error {
 	m.count++
-	seq, changed, err := m.store.Merge(k.DB, k.User, m.nowMS, remote, &m.result)
+	seq, changed, err := m.store.Merge(k.DB, k.User, m.nowMS, remote, &m.result, m.from)
 	if errors.Is(err, store.ErrDrift) {
 		m.refused = append(m.refused, n)
 		return nil

@@ -18,16 +18,24 @@ import (
 // db 1, length, bytes; a list without a count goes on to the end.
 //
 //	marks    16 flush marks, 8 each            -> the same, of the callee, after it has raised its own
-//	roots    (partition, root 8)...            -> the partitions whose root differs...
+//	roots    (partition, root 8, levels 16)... -> trees are whole 1, (partition, differs 1, purge 8)...
+//	                                              of those that differ or that the caller forgot something of
 //	leaves   mode 1, (partition, mask 8, a leaf 8 for each bit)...
 //	                                           -> (busy 1, mask 8 of those that differ) for each
-//	compare  mode 1, partition, mask 8, flags 1, [from key], [to key], (key, hash 8)...
-//	                                           -> flags 1, [reached key], findings...
-//	objects  (push 1, key, length, object | pull 1, key)...
-//	                                           -> changed, refused count, refused..., (length, object)...
+//	compare  mode 1, partition, levels 16, mask 8, flags 1, [from key], [to key], (key, hash 8)...
+//	                                           -> levels 16, flags 1, [reached key], findings...
+//	objects  levels 16, (push 1, key, length, object | pull 1, key)...
+//	                                           -> levels 16, changed, refused count, refused..., (length, object)...
 //	release  partitions...                     -> nothing
 //	owed     partitions...                     -> those that are repaired...
-//	holding  partitions...                     -> those of which anything is stored...
+//	holding  partitions...                     -> (anything is stored 1, levels 16) for each
+//	fence    T 8, partitions...                -> (partition, why 1, of node 20) of those that must stand still...
+//	settle   T 8, partitions...                -> those of which all pairs that the callee begins have settled...
+//	stable   T 8, partitions...                -> nothing
+//	purge    T 8, partitions...                -> nothing
+//
+// Levels are stable 8, purge 8: the sender's, read before what they vouch for; of objects
+// of several partitions the least.
 //
 // A reply is its status, 1 byte, milliseconds that the caller should pause, and what is shown.
 const (
@@ -39,6 +47,10 @@ const (
 	askRelease
 	askOwed
 	askHolding
+	askFence
+	askSettle
+	askStable
+	askPurge
 )
 
 const (
@@ -215,6 +227,20 @@ func (in *reader) marks() (marks [store.Databases]version.HLC) {
 		marks[db] = version.HLC(in.uint64())
 	}
 	return marks
+}
+
+func appendLevels(dst []byte, l store.Levels) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, uint64(l.Stable))
+	return binary.BigEndian.AppendUint64(dst, uint64(l.Purge))
+}
+
+func (in *reader) levels() store.Levels {
+	return store.Levels{Stable: version.HLC(in.uint64()), Purge: version.HLC(in.uint64())}
+}
+
+func (in *reader) nodeID() (id ring.NodeID) {
+	copy(id[:], in.take(uint64(len(id))))
+	return id
 }
 
 func (in *reader) clock() version.Clock {

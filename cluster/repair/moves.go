@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"cartwheel/cluster/ring"
+	"cartwheel/store/version"
 )
 
 // adoptMoves makes the fills those of the ring; the caller holds mu. known says
@@ -119,9 +120,18 @@ func (r *Repair) commitFilled(ctx context.Context) error {
 	if r.ring == table { // else the plan is to be made anew first
 		moves, _ = r.filledMoves(table, r.opts.Now())
 	}
+	stable := map[ring.Partition]version.HLC{}
+	for _, m := range moves {
+		if m.To == r.self {
+			stable[m.Partition] = r.fills[m].stableOf()
+		}
+	}
 	r.mu.Unlock()
 	if len(moves) == 0 {
 		return nil
+	}
+	if err := r.opts.Store.RaiseStable(stable); err != nil {
+		return err
 	}
 	slices.SortFunc(moves, compareMoves)
 	ctx, cancel := context.WithTimeout(ctx, r.opts.FilledTimeout)

@@ -27,6 +27,7 @@ func (r *Repair) plan(table *ring.Ring, now time.Time) {
 	r.planHints(table, now)
 	r.planExchanges(table, now)
 	r.planFills(table, now)
+	r.planStability(table, now)
 	if len(r.foreign) > 0 {
 		e := r.schedule.want(task{kind: dropTask}, now.Add(dropPause))
 		if r.departs && e.due.After(now.Add(departPause)) {
@@ -53,6 +54,7 @@ func (r *Repair) adopt(table *ring.Ring, now time.Time) {
 	self, _ := table.Member(r.self)
 	r.departs = self.State == ring.Leaving && len(r.foreign) == table.Partitions()
 	r.shared = map[ring.NodeID][]ring.Partition{}
+	r.adoptStability(table)
 	for p := range ring.Partition(table.Partitions()) {
 		owners := table.Owners(p)
 		if !slices.Contains(owners, r.self) {

@@ -34,6 +34,7 @@ type Peers interface {
 // Store is what repair uses of a store.Store, which documents the methods.
 type Store interface {
 	NowMS() int64
+	NextHLC(nowMS int64, floor version.HLC) (version.HLC, error)
 	TreesReady() <-chan struct{}
 	Root(p ring.Partition) uint64
 	Leaves(p ring.Partition) [store.Leaves]uint64
@@ -41,10 +42,21 @@ type Store interface {
 
 	Scan(first, last ring.Token, visit func(k store.Key, o *version.Object) bool) error
 	GetEncoded(db uint8, user []byte, dst []byte) (text []byte, seq uint64, err error)
-	Merge(db uint8, user []byte, nowMS int64, remote, o *version.Object) (seq uint64, changed bool, err error)
+	Merge(db uint8, user []byte, nowMS int64, remote, o *version.Object, from store.Levels) (seq uint64, changed bool, err error)
 	Commit(seq uint64) error
 	Sync() error
 	DropPartition(p ring.Partition) error
+
+	Levels(p ring.Partition) store.Levels
+	Purgeable(k store.Key, o *version.Object) bool
+	RaiseStable(to map[ring.Partition]version.HLC) error
+	RaisePurge(to map[ring.Partition]version.HLC) error
+	Fence(at version.HLC, partitions []ring.Partition) error
+	TreesWhole() bool
+	HintPartitions() (map[ring.Partition]ring.NodeID, error)
+	Refilling(p ring.Partition) bool
+	Distrust(purged map[ring.Partition]version.HLC) error
+	Trust(stable map[ring.Partition]version.HLC) error
 
 	FlushMarks() [store.Databases]version.HLC
 	RaiseMarks(marks [store.Databases]version.HLC) error
@@ -52,6 +64,7 @@ type Store interface {
 	HintOwners() []store.HintStat
 	Hints(owner ring.NodeID, from store.Key, countMax, bytesMax int, visit func(k store.Key, o *version.Object, text []byte) bool) (next store.Key, err error)
 	RemoveHint(owner ring.NodeID, k store.Key, sent *version.Object) (seq uint64, err error)
+	RepairsOwed() []ring.NodeID
 	RepairOwed(owner ring.NodeID) []ring.Partition
 	RepairDone(owner ring.NodeID, p ring.Partition) (seq uint64, err error)
 }
@@ -79,6 +92,13 @@ type Options struct {
 	// NoExchanges leaves replicas to hints and reads: for tests of these, which an
 	// exchange would mend before anybody looks.
 	NoExchanges bool
+	// StabilityInterval is the pause between two rounds that find out what is
+	// stable. Default: ExchangeInterval.
+	StabilityInterval time.Duration
+	// Barrier returns when each write has been stored that had got its dot before and
+	// is stored as a hint: such dots are not given under a partition's lock. Default:
+	// there are none.
+	Barrier func()
 	// LeafPause is the pause between the two comparisons of leaves: what
 	// differs in one only was a write in flight. Default: 25 ms.
 	LeafPause time.Duration
@@ -112,6 +132,10 @@ func (o Options) withDefaults() Options {
 		o.Filled = func(context.Context, []ring.Move) error { return nil }
 	}
 	orElse(&o.ExchangeInterval, 10*time.Second)
+	orElse(&o.StabilityInterval, o.ExchangeInterval)
+	if o.Barrier == nil {
+		o.Barrier = func() {}
+	}
 	orElse(&o.LeafPause, 25*time.Millisecond)
 	orElse(&o.DropGrace, 30*time.Second)
 	orElse(&o.FilledWait, time.Second)
@@ -169,6 +193,11 @@ type Repair struct {
 	proposed proposal                     // the latest that was agreed to
 	foreign  map[ring.Partition]time.Time // not of this node, and since when
 	owed     map[owedKey]*owedRepair
+	settling settling
+	round    *round // that this node leads; nil: none is under way
+	leads    []ring.Partition
+	held     map[ring.Partition]hold // what holds back those that it leads
+	refills  map[ring.Partition]*refill
 	swept    map[ring.NodeID]uint64 // the epoch that hints for a node that is down were last looked through at
 }
 
@@ -188,6 +217,9 @@ func New(opts Options) *Repair {
 		foreign:   map[ring.Partition]time.Time{},
 		owed:      map[owedKey]*owedRepair{},
 		swept:     map[ring.NodeID]uint64{},
+		held:      map[ring.Partition]hold{},
+		refills:   map[ring.Partition]*refill{},
+		settling:  newSettling(),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r

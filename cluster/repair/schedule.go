@@ -20,15 +20,17 @@ const (
 	fillTask                     // fill from a node
 	commitTask                   // commit what is filled
 	dropTask                     // drop what has moved away
+	stableTask                   // find out what is stable
+	refillTask                   // fill anew, from a node, what is not trusted here
 	taskKinds
 )
 
 func (k taskKind) String() string {
-	return [taskKinds]string{"hints", "owed", "exchange", "fill", "commit", "drop"}[k]
+	return [taskKinds]string{"hints", "owed", "exchange", "fill", "commit", "drop", "stable", "refill"}[k]
 }
 
 // runningMax is how many tasks of a kind run at once.
-var runningMax = [taskKinds]int{hintsTask: 2, owedTask: 2, exchangeTask: 2, fillTask: 4, commitTask: 1, dropTask: 1}
+var runningMax = [taskKinds]int{hintsTask: 2, owedTask: 2, exchangeTask: 2, fillTask: 4, commitTask: 1, dropTask: 1, stableTask: 1, refillTask: 2}
 
 // A task is a kind of work with one peer, or with none. There is at most one of
 // each at any time.
@@ -224,6 +226,10 @@ func (r *Repair) work(ctx context.Context, t task) (again time.Duration, err err
 			return 0, err
 		}
 		return commitWait, nil
+	case stableTask:
+		return r.stabilise(ctx)
+	case refillTask:
+		return retryFirst, r.refillFrom(ctx, t.peer)
 	default:
 		left, err := r.drop(ctx)
 		switch {
@@ -248,11 +254,13 @@ func pauseIf(progress bool) time.Duration {
 func (r *Repair) exchangeAll(ctx context.Context, peer ring.NodeID) (again time.Duration, err error) {
 	r.mu.Lock()
 	table, shared := r.ring, r.shared[peer]
+	begun := r.settling.begin()
 	r.mu.Unlock()
 	owed := r.owedBefore()
 	x := r.newExchange(peer, table, modeShared)
 	err = x.run(ctx, shared)
 	r.owedAfter(owed, x)
+	r.settledBy(x, begun)
 	if err != nil {
 		return pauseIf(x.repaired > 0), err
 	}

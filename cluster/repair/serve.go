@@ -20,7 +20,7 @@ func (r *Repair) Handle(from ring.NodeID, msg []byte) (reply []byte, err error) 
 	}
 	in := reader{rest: msg}
 	kind, marks := in.byte(), in.uint64()
-	if in.bad || kind < askMarks || kind > askHolding {
+	if in.bad || kind < askMarks || kind > askPurge {
 		return nil, errMessage
 	}
 	select {
@@ -51,6 +51,14 @@ func (r *Repair) Handle(from ring.NodeID, msg []byte) (reply []byte, err error) 
 		err = s.owed()
 	case askHolding:
 		err = s.holding()
+	case askFence:
+		err = s.fence()
+	case askSettle:
+		err = s.settle()
+	case askStable:
+		err = s.stable()
+	case askPurge:
+		err = s.purge()
 	}
 	if status, known := statusOf(err); known {
 		return r.answer(status, 0), nil
@@ -106,9 +114,15 @@ func (s *service) roots() error {
 		return errNotReady
 	}
 	next := -1
+	whole := byte(0)
+	if s.opts.Store.TreesWhole() {
+		whole = 1
+	}
+	s.out = append(s.out, whole)
+	purged := map[ring.Partition]version.HLC{}
 	for len(s.in.rest) > 0 {
 		p := s.in.partition(s.table.Partitions())
-		root := s.in.uint64()
+		root, theirs := s.in.uint64(), s.in.levels()
 		if s.in.bad || int(p) < next {
 			return errMessage
 		}
@@ -116,11 +130,20 @@ func (s *service) roots() error {
 		if !s.owns(p) {
 			return errNotOwner
 		}
+		purged[p] = theirs.Purge
+		differs := byte(0)
 		if s.opts.Store.Root(p) != root {
-			s.out = binary.AppendUvarint(s.out, uint64(p))
+			differs = 1
+		}
+		if purge := s.opts.Store.Levels(p).Purge; differs != 0 || purge > theirs.Stable {
+			s.out = append(binary.AppendUvarint(s.out, uint64(p)), differs)
+			s.out = binary.BigEndian.AppendUint64(s.out, uint64(purge))
 		}
 	}
-	return s.in.end()
+	if err := s.in.end(); err != nil {
+		return err
+	}
+	return s.distrust(s.table, purged)
 }
 
 func (s *service) leaves() error {
@@ -171,7 +194,7 @@ func (s *service) release() error {
 // for, as much as a page holds.
 func (s *service) objects() error {
 	var pulls []store.Key
-	m := s.newMerging()
+	m := s.newMerging(s.in.levels())
 	for n := 0; len(s.in.rest) > 0; n++ {
 		what := s.in.byte()
 		k := s.in.key()
@@ -202,6 +225,7 @@ func (s *service) objects() error {
 	s.objectCount += m.count
 	s.counters.repaired.Add(uint64(m.changed))
 	s.counters.refused.Add(uint64(len(m.refused)))
+	s.out = appendLevels(s.out, s.levelsOf(pulls, s.table.Partitions()))
 	s.out = binary.AppendUvarint(s.out, uint64(m.changed))
 	s.out = binary.AppendUvarint(s.out, uint64(len(m.refused)))
 	for _, n := range m.refused {

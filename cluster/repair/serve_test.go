@@ -48,6 +48,9 @@ func conversation(t testing.TB) (w *world, messages [][]byte) {
 	_, err = w.nodes[2].collectOwed(ctx, nodeID(1))
 	must(err)
 	must(w.nodes[2].agreeOnMarks(ctx, nodeID(1)))
+	_, err = w.nodes[2].store.RepairDone(nodeID(1), 3)
+	must(err)
+	must(w.round(0, 1))
 	d := w.document(2, 0)
 	d.Moves = []ring.Move{{Partition: 2, From: nodeID(0), To: nodeID(2)}}
 	w.adoptRing(d)
@@ -58,7 +61,7 @@ func conversation(t testing.TB) (w *world, messages [][]byte) {
 	for _, msg := range messages {
 		kinds[msg[0]] = true
 	}
-	for kind := byte(askMarks); kind <= askHolding; kind++ {
+	for kind := byte(askMarks); kind <= askPurge; kind++ {
 		if !kinds[kind] {
 			t.Fatalf("no message of kind %d", kind)
 		}
@@ -118,24 +121,28 @@ func TestHostileMessagesAreErrors(t *testing.T) {
 	}
 	garbage := version.AppendObject(nil, someObject(2))
 	garbage[len(garbage)-1] ^= 1
+	levels := make([]byte, 16)
 	for name, msg := range map[string][]byte{
 		"nothing":                nil,
 		"an unknown kind":        message(99),
 		"kind zero":              message(0),
-		"a partition too high":   message(askRoots, huge, make([]byte, 8)),
-		"partitions that fall":   message(askRoots, []byte{2}, make([]byte, 8), []byte{1}, make([]byte, 8)),
+		"a partition too high":   message(askRoots, huge, make([]byte, 24)),
+		"partitions that fall":   message(askRoots, []byte{2}, make([]byte, 24), []byte{1}, make([]byte, 24)),
 		"an unknown mode":        message(askLeaves, []byte{0x80}),
 		"a mask without leaves":  message(askLeaves, []byte{0}, at, mask),
-		"an unknown flag":        message(askCompare, []byte{0}, at, mask, []byte{0x80}),
-		"a key of a length":      message(askCompare, []byte{0}, at, mask, []byte{flagFrom, 0}, long),
-		"a database too high":    message(askCompare, []byte{0}, at, mask, []byte{flagFrom, 16, 0}),
-		"a key of another range": message(askCompare, []byte{0}, elsewhere, mask, []byte{0}, entryOf("k")),
-		"keys that fall":         message(askCompare, []byte{0}, at, mask, []byte{0}, entryOf("k"), entryOf("k")),
-		"too many keys":          message(askCompare, []byte{0}, at, mask, []byte{0}, tooMany),
+		"an unknown flag":        message(askCompare, []byte{0}, at, levels, mask, []byte{0x80}),
+		"a key of a length":      message(askCompare, []byte{0}, at, levels, mask, []byte{flagFrom, 0}, long),
+		"a database too high":    message(askCompare, []byte{0}, at, levels, mask, []byte{flagFrom, 16, 0}),
+		"a key of another range": message(askCompare, []byte{0}, elsewhere, levels, mask, []byte{0}, entryOf("k")),
+		"keys that fall":         message(askCompare, []byte{0}, at, levels, mask, []byte{0}, entryOf("k"), entryOf("k")),
+		"too many keys":          message(askCompare, []byte{0}, at, levels, mask, []byte{0}, tooMany),
 		"a long uvarint":         message(askRelease, []byte{0x80, 0x00}),
-		"an unknown wish":        message(askObjects, []byte{9}, appendKey(nil, key)),
-		"an object of a length":  message(askObjects, []byte{objectPush}, appendKey(nil, key), long),
-		"a corrupt object":       message(askObjects, []byte{objectPush}, appendKey(nil, key), appendBytes(nil, garbage)),
+		"an unknown wish":        message(askObjects, levels, []byte{9}, appendKey(nil, key)),
+		"an object of a length":  message(askObjects, levels, []byte{objectPush}, appendKey(nil, key), long),
+		"a corrupt object":       message(askObjects, levels, []byte{objectPush}, appendKey(nil, key), appendBytes(nil, garbage)),
+		"purged in the future":   message(askRoots, at, make([]byte, 16), slices.Repeat([]byte{0x7f}, 8)),
+		"T in the future":        message(askFence, slices.Repeat([]byte{0x7f}, 8), at),
+		"half a T":               message(askSettle, make([]byte, 7)),
 		"half the marks":         message(askMarks, make([]byte, 64)),
 		"marks and more":         message(askMarks, make([]byte, 129)),
 		"marks from the future":  message(askMarks, slices.Repeat([]byte{0x7f}, 128)),
@@ -204,9 +211,9 @@ func TestHostileRepliesAreErrors(t *testing.T) {
 		{0, 0, 1},
 		{0, 0, 0xff, 0xff},
 		append([]byte{0, 0}, slices.Repeat([]byte{0xff}, 300)...),
-		append([]byte{0, 0, 0, findWanted}, binary.AppendUvarint(nil, 1<<50)...),
-		append([]byte{0, 0, 0, findObject, 0}, binary.AppendUvarint(nil, 1<<50)...),
-		{0, 0, 0, findDiffers, 0, 0xff, 0xff, 0x03},
+		append(slices.Concat(make([]byte, 2+16+1), []byte{findWanted}), binary.AppendUvarint(nil, 1<<50)...),
+		append(slices.Concat(make([]byte, 2+16+1), []byte{findObject, 0}), binary.AppendUvarint(nil, 1<<50)...),
+		append(make([]byte, 2+16+1), findDiffers, 0, 0xff, 0xff, 0x03),
 		[]byte(strings.Repeat("\x00", 4000)),
 	} {
 		n.opts.Peers = replying{n, reply}
@@ -218,7 +225,7 @@ func TestHostileRepliesAreErrors(t *testing.T) {
 		if err := x.pass(ctx, &extent{partition: 1, mask: allLeaves}); err == nil && len(reply) != 3 && len(reply) < 300 {
 			t.Errorf("the reply %x is taken", reply)
 		}
-		_ = x.transfer(ctx, []store.Key{store.NewKey(0, []byte(keyOf(1)))}, []store.Key{store.NewKey(0, []byte(keyOf(1)))})
+		_ = x.transfer(ctx, 1, []store.Key{store.NewKey(0, []byte(keyOf(1)))}, []store.Key{store.NewKey(0, []byte(keyOf(1)))})
 		_, _ = n.collectOwed(ctx, nodeID(1))
 	}
 }
@@ -238,7 +245,7 @@ func TestAPassThatIsSentBackIsAnError(t *testing.T) {
 	w.adoptRing(w.document(1, 0, 1))
 	n := w.nodes[0]
 	key := keysIn(4, 1)[0]
-	reply := appendKey([]byte{0, 0, flagReached}, store.NewKey(0, []byte(key)))
+	reply := appendKey(append(make([]byte, 2+16), flagReached), store.NewKey(0, []byte(key)))
 	n.opts.Peers = replying{n, reply}
 	x := n.newExchange(nodeID(1), n.Ring(), modeShared)
 	if err := x.pass(context.Background(), &extent{partition: 4, mask: allLeaves}); !errors.Is(err, errMessage) {

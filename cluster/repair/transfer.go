@@ -34,24 +34,30 @@ func needOf(own, theirs version.Clock) need {
 // settle acts on the findings of one comparison and returns the key that they
 // stop before, or nil.
 func (x *exchange) settle(ctx context.Context, c *comparison, in *reader) (reached *store.Key, err error) {
+	x.peerHas = in.levels()
+	if c.from == nil {
+		x.peerHad = x.peerHas
+	}
+	behind := x.opts.Store.Levels(c.partition).Stable < x.peerHas.Purge && x.mode&modePushOnly == 0
 	if flags := in.byte(); flags&flagReached != 0 {
 		k := in.key()
 		reached = &k
 	}
-	var push, pull []store.Key
-	m := x.newMerging()
+	var push, pull, lacked []store.Key
+	m := x.newMerging(x.peerHas)
 	for len(in.rest) > 0 {
 		switch in.byte() {
 		case findWanted:
 			if i := in.index(len(c.entries)); !in.bad {
 				push = append(push, c.entries[i].key)
+				lacked = append(lacked, c.entries[i].key)
 			}
 		case findDiffers:
 			i, theirs := in.index(len(c.entries)), in.clock()
 			if in.bad {
 				break
 			}
-			n, err := x.needOf(c.entries[i].key, theirs)
+			n, err := x.needOf(c.entries[i].key, theirs, c.levels)
 			if err != nil {
 				return nil, err
 			}
@@ -80,10 +86,15 @@ func (x *exchange) settle(ctx context.Context, c *comparison, in *reader) (reach
 	if err := x.merged(m); err != nil {
 		return nil, err
 	}
-	return reached, x.transfer(ctx, push, pull)
+	if err := x.transfer(ctx, c.partition, push, pull); err != nil || !behind {
+		return reached, err
+	}
+	return reached, x.forget(lacked)
 }
 
-func (x *exchange) needOf(k store.Key, theirs version.Clock) (need, error) {
+// needOf decides by what is here now. Where this node has pruned, or may, or has
+// forgotten something, the clocks do not say who is behind.
+func (x *exchange) needOf(k store.Key, theirs version.Clock, own store.Levels) (need, error) {
 	text, _, err := x.encoded(k, nil)
 	if err != nil {
 		return 0, err
@@ -93,6 +104,9 @@ func (x *exchange) needOf(k store.Key, theirs version.Clock) (need, error) {
 		if err := o.DecodeTrusted(text); err != nil {
 			return 0, err
 		}
+	}
+	if max(o.Clock.MaxHLC(), theirs.MaxHLC()) <= own.Purge || own.Stable < x.peerHas.Purge {
+		return needPush | needPull, nil
 	}
 	return needOf(o.Clock, theirs), nil
 }
@@ -109,6 +123,7 @@ func (x *exchange) merged(m *merging) error {
 	x.repaired += m.changed
 	x.counters.repaired.Add(uint64(m.changed))
 	x.counters.refused.Add(uint64(len(m.refused)))
+	x.refused += len(m.refused)
 	if x.mode&modeExact != 0 && len(m.refused) > 0 {
 		return fmt.Errorf("%d objects of %s: %w", len(m.refused), x.peer, store.ErrDrift)
 	}
@@ -116,9 +131,9 @@ func (x *exchange) merged(m *merging) error {
 }
 
 // transfer sends some objects to the peer and gets others from it, in pages.
-func (x *exchange) transfer(ctx context.Context, push, pull []store.Key) error {
+func (x *exchange) transfer(ctx context.Context, p ring.Partition, push, pull []store.Key) error {
 	for len(push) > 0 || len(pull) > 0 {
-		page := objectsPage{}
+		page := objectsPage{levels: x.opts.Store.Levels(p)}
 		var err error
 		if push, err = page.fill(x.Repair, push); err != nil {
 			return err
@@ -128,19 +143,20 @@ func (x *exchange) transfer(ctx context.Context, push, pull []store.Key) error {
 			continue // all that was to be pushed is gone
 		}
 		in, err := x.call(ctx, x.peer, askObjects, func(dst []byte) []byte {
-			return appendPulls(append(dst, page.text...), asked)
+			return appendPulls(page.append(dst), asked)
 		})
 		if err != nil {
 			return err
 		}
-		outcome := readOutcome(in, page.count)
-		got, err := x.pulled(in, asked)
+		theirs, outcome := readOutcome(in, page.count)
+		got, err := x.pulled(in, asked, theirs)
 		if err != nil {
 			return err
 		}
 		if x.mode&modeExact != 0 && len(outcome.refused) > 0 {
 			return fmt.Errorf("%s refuses %d objects: %w", x.peer, len(outcome.refused), store.ErrDrift)
 		}
+		x.refused += len(outcome.refused)
 		x.repaired += outcome.changed
 		x.admission.spend(page.count * objectCost)
 		pull = pull[got:]
@@ -150,8 +166,8 @@ func (x *exchange) transfer(ctx context.Context, push, pull []store.Key) error {
 
 // pulled merges the objects at the end of a reply, and returns how many there
 // were: not always all that were asked for, but one at least.
-func (x *exchange) pulled(in *reader, asked []store.Key) (got int, err error) {
-	m := x.newMerging()
+func (x *exchange) pulled(in *reader, asked []store.Key, from store.Levels) (got int, err error) {
+	m := x.newMerging(from)
 	for len(in.rest) > 0 && got < len(asked) {
 		text := in.bytes()
 		if len(text) > 0 {
@@ -172,8 +188,9 @@ func (x *exchange) pulled(in *reader, asked []store.Key) (got int, err error) {
 
 // An objectsPage is what one message pushes.
 type objectsPage struct {
-	text  []byte
-	count int
+	levels store.Levels // this node's, read before the objects
+	text   []byte
+	count  int
 }
 
 // fill adds objects until the page is full, and returns the keys that are left.
@@ -203,6 +220,11 @@ func (page *objectsPage) add(k store.Key, text []byte) bool {
 	return true
 }
 
+// append writes the beginning of the message.
+func (page *objectsPage) append(dst []byte) []byte {
+	return append(appendLevels(dst, page.levels), page.text...)
+}
+
 func appendPulls(dst []byte, keys []store.Key) []byte {
 	for _, k := range keys {
 		dst = appendKey(append(dst, objectPull), k)
@@ -216,24 +238,25 @@ type outcome struct {
 	refused map[int]bool // the numbers of those that were from the future
 }
 
-func readOutcome(in *reader, count int) outcome {
-	o := outcome{changed: in.index(count + 1)}
+func readOutcome(in *reader, count int) (theirs store.Levels, o outcome) {
+	theirs = in.levels()
+	o = outcome{changed: in.index(count + 1)}
 	for n := in.index(count + 1); n > 0 && !in.bad; n-- {
 		if o.refused == nil {
 			o.refused = map[int]bool{}
 		}
 		o.refused[in.index(count)] = true
 	}
-	return o
+	return theirs, o
 }
 
 // push sends a page to a node and returns what became of it, durably.
 func (r *Repair) push(ctx context.Context, to ring.NodeID, page *objectsPage) (outcome, error) {
-	in, err := r.call(ctx, to, askObjects, func(dst []byte) []byte { return append(dst, page.text...) })
+	in, err := r.call(ctx, to, askObjects, func(dst []byte) []byte { return page.append(dst) })
 	if err != nil {
 		return outcome{}, err
 	}
-	o := readOutcome(in, page.count)
+	_, o := readOutcome(in, page.count)
 	if err := in.end(); err != nil {
 		return outcome{}, fmt.Errorf("the reply of %s: %w", to, err)
 	}

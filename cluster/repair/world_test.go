@@ -67,7 +67,7 @@ func newWorld(t testing.TB, nodes int, tune func(i int, o *Options)) *world {
 			t.Fatal(err)
 		}
 		n := &node{w: w, id: nodeID(i), store: s}
-		opts := Options{Store: s, Peers: n, LeafPause: time.Millisecond, CallTimeout: time.Minute}
+		opts := Options{Store: s, Peers: n, LeafPause: time.Millisecond, StabilityInterval: time.Hour, CallTimeout: time.Minute}
 		if tune != nil {
 			tune(i, &opts)
 		}
@@ -247,7 +247,7 @@ func (n *node) object(key string) *version.Object {
 func (n *node) merge(key string, o *version.Object) {
 	n.w.t.Helper()
 	var result version.Object
-	seq, _, err := n.store.Merge(0, []byte(key), n.store.NowMS(), o, &result)
+	seq, _, err := n.store.Merge(0, []byte(key), n.store.NowMS(), o, &result, store.Levels{})
 	if err == nil {
 		err = n.store.Commit(seq)
 	}
@@ -324,6 +324,27 @@ func (w *world) converge(nodes ...int) error {
 		}
 	}
 	return nil
+}
+
+// round has node 0 lead one round: it fences, the pairs are compared, and what has
+// settled is made stable.
+func (w *world) round(nodes ...int) error {
+	w.t.Helper()
+	leader := w.nodes[nodes[0]]
+	for _, i := range nodes {
+		w.nodes[i].replan()
+	}
+	leader.mu.Lock()
+	leader.round = nil
+	leader.mu.Unlock()
+	if _, err := leader.stabilise(context.Background()); err != nil {
+		return err
+	}
+	if err := w.converge(nodes...); err != nil {
+		return err
+	}
+	_, err := leader.stabilise(context.Background())
+	return err
 }
 
 // A fataler is a test, or a rapid.T.
