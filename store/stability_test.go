@@ -119,8 +119,9 @@ func TestWhatIsVouchedForMendsAndTheRestDoesNot(t *testing.T) {
 		must(t, s.RaiseStable(all(s.LastHLC())))
 		must(t, s.RaisePurge(all(s.LastHLC())))
 		purge := s.LastHLC()
-		must(t, s.db.Delete(NewKey(0, []byte("k")).appendObject(nil), pebble.Sync))
-		s.cache.clear()
+		retire(t, s)
+		must(t, s.db.Delete(NewKey(0, []byte("k")).appendObject(nil), pebble.NoSync))
+		forget(t, s)
 		s.trees.reset(0, s.partitionOf(NewKey(0, []byte("k"))))
 
 		newer := o
