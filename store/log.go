@@ -113,6 +113,7 @@ func (l *commitLog) sync() error {
 			continue
 		}
 		if err := g.file.SyncData(); err != nil {
+			g.dirty.Store(true) // or the next would say that it is done
 			return fmt.Errorf("sync the commit log: %w", err)
 		}
 	}

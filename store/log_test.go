@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"pgregory.net/rapid"
 )
 
@@ -179,6 +180,22 @@ func TestACrashLeavesAPrefixOfTheLog(t *testing.T) {
 				t.Fatalf("%v: after %d commits, %d of them synced, a crash leaves %d", mode, len(want), least, len(got))
 			}
 		}
+	}
+}
+
+// A sync that failed is not done because it is asked for again.
+func TestASyncThatFailedFailsAgain(t *testing.T) {
+	f := &fault{part: ".log", kinds: []errorfs.OpKind{errorfs.OpFileSyncData}}
+	_, l := logged(t, errorfs.Wrap(vfs.NewMem(), f))
+	if err := l.append(commitOf(1)); err != nil {
+		t.Fatal(err)
+	}
+	f.on.Store(true)
+	if l.sync() == nil {
+		t.Fatal("no failure")
+	}
+	if l.sync() == nil {
+		t.Error("what could not be synced is said to be")
 	}
 }
 
