@@ -110,6 +110,16 @@ func TestALeaveIsProposedAgainAfterItsProposerWasKilled(t *testing.T) {
 	l.kept(0, 1, 2)
 }
 
+// preferred returns the first fallback.
+func preferred(v *view, pl *place) (id ring.NodeID) {
+	for _, m := range v.ring.Members() {
+		if v.byID[m.ID] == pl.fallbacks[0] {
+			return m.ID
+		}
+	}
+	return id
+}
+
 // inStore returns how many siblings of a key a node has, as an owner.
 func inStore(t *testing.T, c *Coordinator, key string) int {
 	t.Helper()
@@ -200,6 +210,15 @@ func TestWritesGoOnWhereOnlyOwnersToBeAreUp(t *testing.T) {
 			continue
 		}
 		bare[ring.Partition(p)] = true
+		again := w.node(0).newOperation(kindWrite, 0, []byte("k"), quorum.Need{}, nil)
+		again.begin(v, ring.Partition(p))
+		if w.node(0).NodeID() == preferred(v, pl) {
+			err := again.canWrite()
+			again.retally()
+			if err != nil || !again.tally.Has(again.stands) {
+				t.Errorf("what is kept for a dead owner does not count any more when the write begins again: %v", err)
+			}
+		}
 		op := w.node(0).newOperation(kindWrite, 0, []byte("k"), quorum.Need{}, nil)
 		op.begin(v, ring.Partition(p))
 		other := v.byID[w.node(1).NodeID()]

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"cartwheel/cluster/quorum"
@@ -144,5 +145,9 @@ func (op *operation) retally() {
 	op.tally = quorum.NewTally(pl.owners, w, pl.next, wNext)
 	if pl.self >= 0 {
 		op.tally.Ack(pl.self)
+	}
+	// The hint that this node keeps for an owner still counts for that one.
+	if at := slices.Index(pl.ids, op.stood); at >= 0 && !pl.holds() {
+		op.tally.Ack(at)
 	}
 }

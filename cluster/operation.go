@@ -60,7 +60,8 @@ type operation struct {
 	plain   bool
 	later   version.HLC // of a sibling that wins against it
 	tries   int
-	stands  int // the index of the owner that this node counts for: itself, or one that is down
+	stands  int         // the index of the owner that this node counts for: itself, or one that is down
+	stood   ring.NodeID // that one, if it is not this node; it may have another index in another ring
 	text    []byte
 	vouched version.HLC // what was stable here before text was read
 }

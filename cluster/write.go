@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"cartwheel/cluster/quorum"
+	"cartwheel/cluster/ring"
 	"cartwheel/cluster/sabotage"
 	"cartwheel/cluster/wire"
 	"cartwheel/store"
@@ -143,12 +144,12 @@ func (op *operation) canWrite() error {
 		return err
 	}
 	self := pl.self
-	op.stands = self
+	op.stands, op.stood = self, ring.NodeID{}
 	if !pl.holds() {
 		if self = pl.standsIn(); self < 0 || op.need.Strict {
 			return errNotOwner
 		}
-		op.stands = self
+		op.stands, op.stood = self, pl.ids[self]
 	}
 	wNext, err := op.need.Writes(pl.next.Len())
 	if err != nil {
