@@ -1,9 +1,11 @@
 package store
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -22,17 +24,18 @@ import (
 //     before are retired.
 //  4. Whoever looks at Pebble's rows calls Store.checkpoint first. So does a commit
 //     by which ranges of rows go: it is given to Pebble before it ends.
-//  5. After an unclean stop what the log holds is given to Pebble again, in order,
-//     before anything else.
+//  5. With what it is given, in the same batch, Pebble notes how far in the log that
+//     is. After an unclean stop it is given what is behind that: where a power cut left
+//     it with more than the log, nothing older is put over it.
 //
 // A commit never waits within Pebble, but for a checkpoint where too much is gathered.
 type gathered struct {
-	mu      sync.Mutex    // guards what follows; innermost
-	rows    *rowBatch     // since the last checkpoint began
-	writing *rowBatch     // what a checkpoint writes; nil: there is none under way
-	done    chan struct{} // closed when it has written that; nil: likewise
+	mu      sync.Mutex     // guards what follows; innermost
+	rows    *rowBatch      // since the last checkpoint began
+	seq     uint64         // the last commit that is in the log
+	writing *checkpointing // under way, or failed; nil: none is
 
-	retiring bool // a checkpoint that retires segments is not yet done with that
+	retiring chan struct{} // closed when the segments are retired that are to be; nil: none are
 }
 
 const (
@@ -40,8 +43,8 @@ const (
 	checkpointBytesMax = 16 << 20
 	// logBytesMax is how long the log becomes before a checkpoint.
 	logBytesMax = 64 << 20
-	// smallCheckpointBytes: one that Pebble does not flush at once.
-	smallCheckpointBytes = 1 << 20
+	// logStallTimes as long, the log makes commits wait until it is retired.
+	logStallTimes = 4
 )
 
 // commitRows makes a batch durable, and gathers it. The caller holds commitMu.
@@ -52,62 +55,81 @@ func (s *Store) commitRows(rows *rowBatch, seq uint64) error {
 	if err := s.commitLog.append(rows); err != nil {
 		return err
 	}
-	if len(rows.gone) > 0 {
-		if err := s.checkpointAll(); err != nil {
-			return err
-		}
-		return s.await(s.start(&checkpointing{rows: rows, seq: seq}))
-	}
 	g := &s.gathered
 	g.mu.Lock()
-	g.rows.gather(rows)
+	g.seq = seq
+	if len(rows.gone) == 0 {
+		g.rows.gather(rows)
+	}
 	bytes, retiring := g.rows.bytes, g.retiring
 	g.mu.Unlock()
-	long := s.commitLog.current.bytes >= s.logBytes && !retiring
-	if !long && bytes < s.checkpointBytes {
+	if len(rows.gone) > 0 {
+		return s.commitRanges(rows, seq)
+	}
+	length := s.commitLog.current.bytes
+	if retiring != nil && length >= logStallTimes*s.logBytes {
+		if err := s.awaitRetired(retiring); err != nil {
+			return err
+		}
+		retiring = nil
+	}
+	if bytes < s.checkpointBytes && (length < s.logBytes || retiring != nil) {
 		return nil
 	}
-	if done := g.underWay(); done != nil {
+	if c := g.underWay(); c != nil {
 		if bytes < 2*s.checkpointBytes {
 			return nil
 		}
-		if err := s.await(done); err != nil {
+		if err := s.await(c); err != nil {
 			return err
 		}
 	}
-	_, err := s.beginCheckpoint(seq, !retiring)
+	_, err := s.beginCheckpoint(seq, retiring == nil)
 	return err
+}
+
+// commitRanges gives Pebble a batch by which ranges of rows go, when it has all
+// before.
+func (s *Store) commitRanges(rows *rowBatch, seq uint64) error {
+	at := s.commitLog.position()
+	if err := s.checkpointAll(); err != nil {
+		return err
+	}
+	return s.await(s.start(&checkpointing{rows: rows, seq: seq, at: at}))
 }
 
 // A checkpointing is one checkpoint.
 type checkpointing struct {
-	rows   *rowBatch // nil: what is gathered when it starts
-	seq    uint64    // the last commit whose rows these are
-	retire uint64    // segments before that one are to be retired; 0: none
+	rows   *rowBatch   // nil: what is gathered when it starts
+	seq    uint64      // the last commit whose rows these are
+	at     logPosition // behind that
+	retire uint64      // segments before that one are to be retired; 0: none
 	done   chan struct{}
+	err    error // set before done is closed
 }
 
-// start begins a checkpoint, while none is under way, and returns what is closed when
-// Pebble has its rows.
-func (s *Store) start(c *checkpointing) <-chan struct{} {
+// start begins a checkpoint, while none is under way.
+func (s *Store) start(c *checkpointing) *checkpointing {
 	c.done = make(chan struct{})
 	g := &s.gathered
 	g.mu.Lock()
 	if c.rows == nil {
 		c.rows, g.rows = g.rows, &rowBatch{}
 	}
-	g.writing, g.done = c.rows, c.done
-	g.retiring = g.retiring || c.retire != 0
+	g.writing = c
+	if c.retire != 0 {
+		g.retiring = make(chan struct{})
+	}
 	g.mu.Unlock()
 	s.checkpoints.Go(func() { s.run(c) })
-	return c.done
+	return c
 }
 
 // beginCheckpoint begins a checkpoint of all commits up to seq, while none is under
-// way, and begins the log anew where segments are to be retired. It returns what is
-// closed when Pebble has them. The caller holds commitMu.
-func (s *Store) beginCheckpoint(seq uint64, retire bool) (done <-chan struct{}, err error) {
-	c := &checkpointing{seq: seq}
+// way, and begins the log anew where segments are to be retired. The caller holds
+// commitMu.
+func (s *Store) beginCheckpoint(seq uint64, retire bool) (*checkpointing, error) {
+	c := &checkpointing{seq: seq, at: s.commitLog.position()}
 	if retire {
 		if err := s.commitLog.rotate(); err != nil {
 			return nil, err
@@ -120,17 +142,14 @@ func (s *Store) beginCheckpoint(seq uint64, retire bool) (done <-chan struct{}, 
 // run is the goroutine of a checkpoint. A failure stops the writes: what was gathered
 // stays in memory, and in the log.
 func (s *Store) run(c *checkpointing) {
-	err := s.syncBefore(c)
-	if err == nil {
-		err = s.write(c)
-	}
-	if err != nil {
-		s.fail(err)
-		return // whoever waits is told by failed
+	if c.err = s.write(c); c.err != nil {
+		s.fail(c.err)
+		close(c.done)
+		return
 	}
 	g := &s.gathered
 	g.mu.Lock()
-	g.writing, g.done = nil, nil
+	g.writing = nil
 	g.mu.Unlock()
 	close(c.done)
 	if c.retire == 0 {
@@ -141,18 +160,9 @@ func (s *Store) run(c *checkpointing) {
 		return
 	}
 	g.mu.Lock()
-	g.retiring = false
+	close(g.retiring)
+	g.retiring = nil
 	g.mu.Unlock()
-}
-
-// syncBefore syncs the log before Pebble makes durable what is in it: else a power
-// cut could leave later commits, and an earlier state of the same rows to be replayed
-// over them. What is small stays in Pebble's memory until more comes.
-func (s *Store) syncBefore(c *checkpointing) error {
-	if c.retire == 0 && c.rows.bytes < smallCheckpointBytes {
-		return nil
-	}
-	return s.commitLog.sync()
 }
 
 // write gives rows to Pebble.
@@ -161,6 +171,9 @@ func (s *Store) write(c *checkpointing) (err error) {
 	batch := s.db.NewBatchWithSize(c.rows.bytes + 16*len(c.rows.rows))
 	err = c.rows.appendTo(batch)
 	if err == nil {
+		err = batch.Set([]byte{prefixLog}, c.at.encode(), nil)
+	}
+	if err == nil {
 		err = batch.Commit(pebble.NoSync)
 	}
 	if err = errors.Join(err, batch.Close()); err != nil {
@@ -168,16 +181,66 @@ func (s *Store) write(c *checkpointing) (err error) {
 	}
 	s.checkpointed.Store(c.seq)
 	s.cache.trimAfter(c.rows.bytes)
+	s.hints.cache.trimAfter(c.rows.bytes)
 	return nil
+}
+
+// logKnown returns how much of the log Pebble has.
+func (s *Store) logKnown() (p logPosition, err error) {
+	text, closer, err := s.db.Get([]byte{prefixLog})
+	if errors.Is(err, pebble.ErrNotFound) {
+		return p, nil
+	}
+	if err != nil {
+		return p, err
+	}
+	defer closer.Close()
+	if len(text) != 16 {
+		return p, fmt.Errorf("the row of the log has %d bytes", len(text))
+	}
+	return logPosition{binary.BigEndian.Uint64(text), int64(binary.BigEndian.Uint64(text[8:]))}, nil
 }
 
 // retire has Pebble make durable all that it was given, and retires segments.
 func (s *Store) retire(before uint64) (err error) {
 	defer s.recoverPebble(&err)
-	if err := s.db.Flush(); err != nil {
+	flushed, err := s.db.AsyncFlush()
+	if err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
-	return s.commitLog.retire(before)
+	select {
+	case <-flushed:
+		return s.commitLog.retire(before)
+	case <-s.gaveUp:
+		return *s.failure.Load()
+	}
+}
+
+// impatiently calls f, and returns early when Pebble gives up, which it does where its
+// background work fails for stallMax while f waits.
+func (s *Store) impatiently(f func() error) error {
+	s.waitingSince.CompareAndSwap(0, time.Now().UnixNano())
+	defer s.waitingSince.Store(0)
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-s.gaveUp:
+		return *s.failure.Load()
+	}
+}
+
+// awaitRetired waits until segments are retired, or writes are stopped.
+func (s *Store) awaitRetired(retired <-chan struct{}) error {
+	s.waitingSince.CompareAndSwap(0, time.Now().UnixNano())
+	defer s.waitingSince.Store(0)
+	select {
+	case <-retired:
+		return nil
+	case <-s.failed:
+		return *s.failure.Load()
+	}
 }
 
 // recoverPebble makes an error of a panic of Pebble's, which is how it says that it
@@ -189,12 +252,11 @@ func (s *Store) recoverPebble(err *error) {
 	}
 }
 
-// underWay returns what is closed when the checkpoint that is under way has written
-// all; nil: there is none.
-func (g *gathered) underWay() <-chan struct{} {
+// underWay returns the checkpoint that is under way, or has failed; nil: there is none.
+func (g *gathered) underWay() *checkpointing {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.done
+	return g.writing
 }
 
 // dueBy says whether Pebble may not know of an expiry row that is due by then.
@@ -202,15 +264,15 @@ func (g *gathered) dueBy(nowMS int64) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	due := func(rows *rowBatch) bool { return rows != nil && rows.soonestMS != 0 && rows.soonestMS <= nowMS }
-	return due(g.rows) || due(g.writing)
+	return due(g.rows) || g.writing != nil && due(g.writing.rows)
 }
 
-// await waits until done is closed or writes are stopped.
-func (s *Store) await(done <-chan struct{}) error {
+// await waits until Pebble has the rows of a checkpoint, or has given up.
+func (s *Store) await(c *checkpointing) error {
 	select {
-	case <-done:
-		return nil
-	case <-s.failed:
+	case <-c.done:
+		return c.err
+	case <-s.gaveUp:
 		return *s.failure.Load()
 	}
 }
@@ -218,24 +280,23 @@ func (s *Store) await(done <-chan struct{}) error {
 // checkpointAll has Pebble know all that is gathered. The caller holds commitMu.
 func (s *Store) checkpointAll() error {
 	g := &s.gathered
-	if done := g.underWay(); done != nil {
-		if err := s.await(done); err != nil {
+	if c := g.underWay(); c != nil {
+		if err := s.await(c); err != nil {
 			return err
 		}
 	}
 	g.mu.Lock()
-	nothing := g.rows.empty()
+	nothing, seq := g.rows.empty(), g.seq
 	g.mu.Unlock()
-	seq := s.committed.Load()
 	if nothing {
-		s.checkpointed.Store(seq)
+		s.checkpointed.Store(s.committed.Load())
 		return nil
 	}
-	done, err := s.beginCheckpoint(seq, false)
+	c, err := s.beginCheckpoint(seq, false)
 	if err != nil {
 		return err
 	}
-	return s.await(done)
+	return s.await(c)
 }
 
 // checkpoint makes what is committed be among Pebble's rows.
@@ -261,19 +322,23 @@ func (s *Store) checkpointOpen() error {
 
 // replayLog gives Pebble what an unclean stop has left in the log.
 func (s *Store) replayLog() error {
-	gathered := &rowBatch{}
-	give := func(rows *rowBatch) error {
-		err := s.write(&checkpointing{rows: rows})
-		gathered = &rowBatch{}
+	known, err := s.logKnown()
+	if err != nil {
 		return err
 	}
-	log, err := openLog(s.fs, s.opts.Dir, s.opts.Sync, func(rows *rowBatch) error {
+	gathered, reached := &rowBatch{}, known
+	give := func(rows *rowBatch, at logPosition) error {
+		gathered = &rowBatch{}
+		return s.write(&checkpointing{rows: rows, at: at})
+	}
+	log, found, err := openLog(s.fs, s.opts.Dir, s.opts.Sync, known, func(rows *rowBatch, end logPosition) error {
+		before := reached
+		reached = end
 		if len(rows.gone) > 0 {
-			return errors.Join(give(gathered), give(rows))
+			return errors.Join(give(gathered, before), give(rows, end))
 		}
-		gathered.gather(rows)
-		if gathered.bytes >= s.checkpointBytes {
-			return give(gathered)
+		if gathered.gather(rows); gathered.bytes >= s.checkpointBytes {
+			return give(gathered, end)
 		}
 		return nil
 	})
@@ -281,13 +346,18 @@ func (s *Store) replayLog() error {
 		return err
 	}
 	s.commitLog = log
-	if err := give(gathered); err != nil {
+	if found.gap || found.stray > 0 {
+		s.stats.corrupt.Add(1)
+		s.log.Error().Bool("segments_missing", found.gap).Int64("bytes", found.stray).
+			Msg("the commit log has commits behind a place that cannot be read: a power cut where it is not synced always, or a bad disk; they are left out")
+	}
+	if gathered.empty() && len(log.live) == 1 {
+		return nil
+	}
+	if err := give(gathered, reached); err != nil {
 		return err
 	}
-	if len(log.live) > 1 {
-		return s.retire(log.current.number)
-	}
-	return nil
+	return s.retire(log.current.number)
 }
 
 // forgetUncommitted takes from the caches, after a failure, what was not committed.
@@ -296,7 +366,11 @@ func (s *Store) forgetUncommitted() {
 	var objects, hints []cached
 	g := &s.gathered
 	g.mu.Lock()
-	for _, rows := range []*rowBatch{g.writing, g.rows} {
+	var all []*rowBatch
+	if g.writing != nil {
+		all = append(all, g.writing.rows)
+	}
+	for _, rows := range append(all, g.rows) {
 		for i := 0; rows != nil && i < len(rows.rows); i++ {
 			r := &rows.rows[i]
 			row := rows.keys[r.from:r.to]
@@ -314,8 +388,11 @@ func (s *Store) forgetUncommitted() {
 			}
 		}
 	}
+	// What is in the log will be there after a restart. It counts as committed, so
+	// that it stays where it is.
+	committed := max(s.committed.Load(), g.seq)
+	s.committed.Store(committed)
 	g.mu.Unlock()
-	committed := s.committed.Load()
 	s.cache.rollBack(committed, objects)
 	s.hints.cache.rollBack(committed, hints)
 }

@@ -37,6 +37,56 @@ func (f *fault) MaybeError(op errorfs.Op) error {
 
 func (f *fault) String() string { return "fault on " + f.part }
 
+// faulty returns a file system whose operations meet the faults, those on files that
+// are used again too: errorfs leaves these alone.
+func faulty(fs vfs.FS, injector errorfs.Injector) vfs.FS {
+	return faultyFS{errorfs.Wrap(fs, injector), injector}
+}
+
+type faultyFS struct {
+	vfs.FS
+	injector errorfs.Injector
+}
+
+func (fs faultyFS) ReuseForWrite(oldName, newName string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := fs.FS.ReuseForWrite(oldName, newName, category)
+	if err != nil {
+		return nil, err
+	}
+	return faultyFile{f, newName, fs.injector}, nil
+}
+
+type faultyFile struct {
+	vfs.File
+	path     string
+	injector errorfs.Injector
+}
+
+func (f faultyFile) maybe(kind errorfs.OpKind) error {
+	return f.injector.MaybeError(errorfs.Op{Kind: kind, Path: f.path})
+}
+
+func (f faultyFile) Write(p []byte) (int, error) {
+	if err := f.maybe(errorfs.OpFileWrite); err != nil {
+		return 0, err
+	}
+	return f.File.Write(p)
+}
+
+func (f faultyFile) Sync() error {
+	if err := f.maybe(errorfs.OpFileSync); err != nil {
+		return err
+	}
+	return f.File.Sync()
+}
+
+func (f faultyFile) SyncData() error {
+	if err := f.maybe(errorfs.OpFileSyncData); err != nil {
+		return err
+	}
+	return f.File.SyncData()
+}
+
 func TestAFailedCommitStopsWritesAndNothingElse(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -56,7 +106,7 @@ func TestAFailedCommitStopsWritesAndNothingElse(t *testing.T) {
 
 func testFailedCommit(t *testing.T, mode SyncMode, f *fault) {
 	mem := vfs.NewCrashableMem()
-	opts := memOptions(errorfs.Wrap(mem, f))
+	opts := memOptions(faulty(mem, f))
 	opts.Sync = mode
 	s := openStore(t, opts)
 	acked := map[string]string{}
@@ -140,7 +190,7 @@ func waitForNoFlush(t *testing.T) {
 // A table that cannot be written is tried again; the log has what it would hold.
 func TestAFailedFlushIsTriedAgain(t *testing.T) {
 	f := &fault{part: ".sst", kinds: []errorfs.OpKind{errorfs.OpCreate}}
-	s := openStore(t, memOptions(errorfs.Wrap(vfs.NewMem(), f)))
+	s := openStore(t, memOptions(faulty(vfs.NewMem(), f)))
 	f.on.Store(true)
 	mustSet(t, s, 0, "k", strings.Repeat("v", 1<<20)) // more than the first memtable takes
 	mustSet(t, s, 0, "k2", strings.Repeat("v", 1<<20))
@@ -157,7 +207,7 @@ func TestAFailedFlushIsTriedAgain(t *testing.T) {
 // back to what was.
 func TestAfterAFailureReadsShowNothingThatWasNeverCommitted(t *testing.T) {
 	f := &fault{part: ".log", kinds: []errorfs.OpKind{errorfs.OpFileSyncData}}
-	s := openStore(t, memOptions(errorfs.Wrap(vfs.NewMem(), f)))
+	s := openStore(t, memOptions(faulty(vfs.NewMem(), f)))
 	mustSet(t, s, 0, "k", "committed")
 	if _, err := do(s, 0, "k", write{value: "open"}); err != nil {
 		t.Fatal(err)
@@ -172,7 +222,7 @@ func TestAfterAFailureReadsShowNothingThatWasNeverCommitted(t *testing.T) {
 
 func TestNoHLCIsIssuedThatTheLeaseDoesNotCover(t *testing.T) {
 	f := &fault{part: nodeFile, kinds: []errorfs.OpKind{errorfs.OpCreate, errorfs.OpFileWrite}}
-	s := openStore(t, memOptions(errorfs.Wrap(vfs.NewMem(), f)))
+	s := openStore(t, memOptions(faulty(vfs.NewMem(), f)))
 	f.on.Store(true)
 	if h, err := s.NextHLC(s.NowMS(), 0); err == nil {
 		t.Fatalf("%v was issued above the lease", h)

@@ -225,7 +225,7 @@ func TestAFlushedSessionLeavesNoRow(t *testing.T) {
 // Nobody may miss what comes back after a restart.
 func TestAFlushThatFailsHidesNothing(t *testing.T) {
 	f := &fault{part: ".log", kinds: []errorfs.OpKind{errorfs.OpFileSync, errorfs.OpFileSyncData}}
-	opts := memOptions(errorfs.Wrap(vfs.NewMem(), f))
+	opts := memOptions(faulty(vfs.NewMem(), f))
 	opts.Sync = SyncAlways
 	s := openStore(t, opts)
 	mustSet(t, s, 1, "k", "v")

@@ -473,7 +473,7 @@ func TestACorruptHintIsAnErrorAndThenOwed(t *testing.T) {
 
 func TestAfterAFailureNoHintIsShownThatWasNeverCommitted(t *testing.T) {
 	f := &fault{part: ".log", kinds: []errorfs.OpKind{errorfs.OpFileSyncData}}
-	opts := memOptions(errorfs.Wrap(vfs.NewMem(), f))
+	opts := memOptions(faulty(vfs.NewMem(), f))
 	opts.Now = newFakeClock(noon).now
 	s := openStore(t, opts)
 	mustHint(t, s, otherNode(1), 0, "k", value("committed", at(noon)))

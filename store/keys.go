@@ -43,6 +43,7 @@ func (k Key) clone() Key {
 //	r owner(20) partition(4)               an owner is owed a repair of a partition
 //	c                                      the counters of a clean stop
 //	t db(1)                                the hash trees of a clean stop
+//	l                                      how much of the commit log is in Pebble
 //
 // The length before the user's key leaves room behind it for the cells of
 // collections, and keeps two keys of one token apart.
@@ -55,6 +56,7 @@ const (
 	prefixOwed       = 'r'
 	prefixCounters   = 'c'
 	prefixTrees      = 't'
+	prefixLog        = 'l'
 )
 
 func (k Key) appendTail(dst []byte) []byte {

@@ -16,17 +16,23 @@ import (
 )
 
 // A commitLog is where commits are durable before Pebble has them. It is segments,
-// files that are written one after the other, each a sequence of records, one a
-// commit:
+// files that are written one after the other. A segment begins with a header:
 //
-//  1. checksum, 8 bytes: xxhash64 of the segment's number, the length and the form
+//  1. checksum, 8 bytes: of the segment's number and what follows
+//  2. the number of the segment before, and where it ended, 8 bytes each
+//
+// and goes on with records, one a commit:
+//
+//  1. checksum, 8 bytes: of the segment's number, the length and the form
 //  2. length of the form, 4 bytes
 //  3. the form of the rows (logform.go)
 //
 // Numbers are big-endian. A segment ends at the first record that is not sound: what
 // was written last may be torn, and behind it is what an earlier segment left in the
 // file, if it is one that is used again. A file that need not grow is synced in half
-// the time.
+// the time. A segment that does not go on where the one before ended is not
+// replayed, nor is what comes after it: a power cut may lose the end of what was not
+// synced and keep what was written after it.
 //
 // SyncAlways: append returns when the record is on the disk. SyncEverysec: when the
 // operating system has it; sync, called once a second, does the rest. SyncNo: the
@@ -57,15 +63,32 @@ type segment struct {
 }
 
 const (
-	logDir          = "log"
-	logRecordHeader = 8 + 4
-	logSparePrefix  = "spare-"
-	logFileSuffix   = ".log"
+	logDir           = "log"
+	logSegmentHeader = 8 + 8 + 8
+	logRecordHeader  = 8 + 4
+	logSparePrefix   = "spare-"
+	logFileSuffix    = ".log"
 	// logBufferBytesMax is how much memory for the forming of records is kept.
 	logBufferBytesMax = 1 << 20
 
 	logCategory vfs.DiskWriteCategory = "commit-log"
 )
+
+// A logPosition is a place in the log: behind the commits before it.
+type logPosition struct {
+	segment uint64
+	offset  int64
+}
+
+func (p logPosition) reaches(other logPosition) bool {
+	return p.segment > other.segment || p.segment == other.segment && p.offset >= other.offset
+}
+
+func (p logPosition) encode() []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, p.segment), uint64(p.offset))
+}
+
+func (l *commitLog) position() logPosition { return logPosition{l.current.number, l.current.bytes} }
 
 func logFileName(number uint64) string { return fmt.Sprintf("%016x%s", number, logFileSuffix) }
 
@@ -121,12 +144,14 @@ func (l *commitLog) sync() error {
 }
 
 // rotate begins a new segment. The caller holds commitMu.
-func (l *commitLog) rotate() error {
+func (l *commitLog) rotate() error { return l.rotateTo(l.current.number + 1) }
+
+func (l *commitLog) rotateTo(number uint64) error {
 	l.mu.Lock()
 	spare := l.spare
 	l.spare = ""
 	l.mu.Unlock()
-	next := &segment{number: l.current.number + 1}
+	next := &segment{number: number}
 	next.name = l.fs.PathJoin(l.dir, logFileName(next.number))
 	var err error
 	if spare != "" {
@@ -135,7 +160,7 @@ func (l *commitLog) rotate() error {
 		next.file, err = l.fs.Create(next.name, logCategory)
 	}
 	if err == nil {
-		err = syncDir(l.fs, l.dir)
+		err = errors.Join(next.begin(l.position()), syncDir(l.fs, l.dir))
 	}
 	if err != nil {
 		return fmt.Errorf("begin a segment of the commit log: %w", err)
@@ -145,6 +170,16 @@ func (l *commitLog) rotate() error {
 	l.mu.Unlock()
 	l.current = next
 	return nil
+}
+
+// begin writes the header.
+func (g *segment) begin(before logPosition) error {
+	header := append(make([]byte, 8), before.encode()...)
+	binary.BigEndian.PutUint64(header, g.checksum(header[8:]))
+	g.bytes = logSegmentHeader
+	g.dirty.Store(true)
+	_, err := g.file.Write(header)
+	return err
 }
 
 // retire removes the segments before the one of that number, whose commits Pebble
@@ -176,7 +211,7 @@ func (l *commitLog) retire(before uint64) error {
 func (l *commitLog) discard(g *segment) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.spare != "" {
+	if l.spare != "" || g.bytes > 2*logBytesMax {
 		if err := l.fs.Remove(g.name); err != nil {
 			return fmt.Errorf("remove a segment of the commit log: %w", err)
 		}
@@ -200,30 +235,88 @@ func (l *commitLog) close() (err error) {
 	return err
 }
 
+// A replayed is what openLog found.
+type replayed struct {
+	gap   bool  // some segments were left out
+	stray int64 // bytes before a record that is sound behind one that is not; 0: none was seen
+}
+
 // openLog opens the log below a directory, and calls visit with the rows of each
-// commit in it, in order; visit keeps them. What it found it leaves, as segments to
-// be retired, and it begins a new one.
-func openLog(fs vfs.FS, parent string, mode SyncMode, visit func(*rowBatch) error) (*commitLog, error) {
+// commit in it behind a position, in order, and with where it ends; visit keeps them.
+// What it found it leaves, as segments to be retired, and it begins a new one.
+func openLog(fs vfs.FS, parent string, mode SyncMode, from logPosition, visit func(*rowBatch, logPosition) error) (*commitLog, replayed, error) {
 	l := &commitLog{fs: fs, dir: fs.PathJoin(parent, logDir), mode: mode}
 	if err := makeDir(fs, l.dir); err != nil {
-		return nil, fmt.Errorf("make the directory of the commit log: %w", err)
+		return nil, replayed{}, fmt.Errorf("make the directory of the commit log: %w", err)
 	}
 	numbers, last, err := l.list()
 	if err != nil {
-		return nil, err
+		return nil, replayed{}, err
 	}
-	for _, number := range numbers {
+	found, err := l.replay(numbers, from, visit)
+	if err == nil {
+		if l.current == nil {
+			l.current = &segment{}
+		}
+		err = l.rotateTo(max(last, from.segment) + 1)
+	}
+	if err != nil {
+		return nil, found, errors.Join(err, l.close())
+	}
+	return l, found, nil
+}
+
+// replay reads the segments. Those behind a gap it removes.
+func (l *commitLog) replay(numbers []uint64, from logPosition, visit func(*rowBatch, logPosition) error) (found replayed, err error) {
+	for i, number := range numbers {
 		g := &segment{number: number, name: l.fs.PathJoin(l.dir, logFileName(number))}
-		if err := l.read(g, visit); err != nil {
-			return nil, fmt.Errorf("read the commit log %s: %w", g.name, errors.Join(err, l.close()))
+		g.dirty.Store(true) // it may have been killed, and not synced
+		if g.file, err = l.fs.Open(g.name); err != nil {
+			return found, fmt.Errorf("read the commit log %s: %w", g.name, err)
 		}
 		l.live = append(l.live, g)
+		found.gap = found.gap || i > 0 && !l.goesOn(g, from)
+		if found.gap {
+			continue
+		}
+		stray, err := g.read(from, visit)
+		if err != nil {
+			return found, fmt.Errorf("read the commit log %s: %w", g.name, err)
+		}
+		found.stray = max(found.stray, stray)
+		l.current = g
 	}
-	l.current = &segment{number: last}
-	if err := l.rotate(); err != nil {
-		return nil, errors.Join(err, l.close())
+	if !found.gap {
+		return found, nil
 	}
-	return l, nil
+	left := l.live[slices.Index(l.live, l.current)+1:]
+	for i := len(left) - 1; i >= 0; i-- {
+		g := left[i]
+		if err := errors.Join(g.file.Close(), l.fs.Remove(g.name), syncDir(l.fs, l.dir)); err != nil {
+			return found, fmt.Errorf("remove a segment of the commit log: %w", err)
+		}
+	}
+	l.live = l.live[:len(l.live)-len(left)]
+	return found, nil
+}
+
+// goesOn says whether a segment goes on where the one before ended, or Pebble has what
+// is missing between.
+func (l *commitLog) goesOn(g *segment, from logPosition) bool {
+	before, sound := g.before()
+	return !sound || before.segment == l.current.number && l.position().reaches(before) || from.reaches(before)
+}
+
+// before reads the header.
+func (g *segment) before() (p logPosition, sound bool) {
+	var header [logSegmentHeader]byte
+	if _, err := g.file.ReadAt(header[:], 0); err != nil && !errors.Is(err, io.EOF) {
+		return p, false
+	}
+	if binary.BigEndian.Uint64(header[:]) != g.checksum(header[8:]) {
+		return p, false
+	}
+	return logPosition{binary.BigEndian.Uint64(header[8:]), int64(binary.BigEndian.Uint64(header[16:]))}, true
 }
 
 // list returns the numbers of the segments, in order, and the last number that any
@@ -252,29 +345,62 @@ func (l *commitLog) list() (numbers []uint64, last uint64, err error) {
 	return numbers, last, nil
 }
 
-// read calls visit with what a segment holds.
-func (l *commitLog) read(g *segment, visit func(*rowBatch) error) (err error) {
-	if g.file, err = l.fs.Open(g.name); err != nil {
-		return err
-	}
+// read calls visit with what a segment holds behind a position.
+func (g *segment) read(from logPosition, visit func(*rowBatch, logPosition) error) (stray int64, err error) {
 	info, err := g.file.Stat()
 	if err != nil {
-		return err
+		return 0, err
 	}
-	for {
+	if _, sound := g.before(); !sound || info.Size() < logSegmentHeader {
+		return 0, nil // it was only just begun
+	}
+	for g.bytes = logSegmentHeader; ; {
 		form, err := g.record(g.bytes, info.Size())
-		if form == nil || err != nil {
-			return err
+		if err != nil {
+			return 0, err
+		}
+		if form == nil {
+			return g.stray(info.Size())
+		}
+		g.bytes += logRecordHeader + int64(len(form))
+		if from.reaches(logPosition{g.number, g.bytes}) {
+			continue
 		}
 		rows := &rowBatch{}
 		if err := rows.decode(form); err != nil {
-			return err
+			return 0, err
 		}
-		if err := visit(rows); err != nil {
-			return err
+		if err := visit(rows, logPosition{g.number, g.bytes}); err != nil {
+			return 0, err
 		}
-		g.bytes += logRecordHeader + int64(len(form))
 	}
+}
+
+// How far behind the end of a segment stray looks, and for how large a record.
+const (
+	strayBytesMax  = 1 << 20
+	strayRecordMax = 64 << 10
+)
+
+// stray looks for a sound record behind the end of the segment: there is one where what
+// was written before it went bad, or was not synced when the power was cut.
+func (g *segment) stray(size int64) (bytes int64, err error) {
+	b := make([]byte, min(size-g.bytes, strayBytesMax))
+	n, err := g.file.ReadAt(b, g.bytes)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, err
+	}
+	b = b[:n]
+	for at := 1; at+logRecordHeader < len(b); at++ {
+		end := uint64(at+logRecordHeader) + uint64(binary.BigEndian.Uint32(b[at+8:]))
+		if end > uint64(min(at+strayRecordMax, len(b))) || end == uint64(at+logRecordHeader) {
+			continue
+		}
+		if g.checksum(b[at+8:end]) == binary.BigEndian.Uint64(b[at:]) {
+			return int64(at), nil
+		}
+	}
+	return 0, nil
 }
 
 // record returns the form at a place, nil where there is no sound record.

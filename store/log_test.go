@@ -16,7 +16,7 @@ import (
 // logged opens the log of a file system and returns the forms of what it holds.
 func logged(t fataler, fs vfs.FS) (forms []string, l *commitLog) {
 	t.Helper()
-	l, err := openLog(fs, "", SyncEverysec, func(rows *rowBatch) error {
+	l, _, err := openLog(fs, "", SyncEverysec, logPosition{}, func(rows *rowBatch, _ logPosition) error {
 		forms = append(forms, string(rows.encode(nil)))
 		return nil
 	})
@@ -153,7 +153,7 @@ func TestACrashLeavesAPrefixOfTheLog(t *testing.T) {
 		t.Logf("seed %d", seed)
 		r := rand.New(rand.NewPCG(seed, 1))
 		fs := vfs.NewCrashableMem()
-		l, err := openLog(fs, "", mode, nil)
+		l, _, err := openLog(fs, "", mode, logPosition{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -186,7 +186,7 @@ func TestACrashLeavesAPrefixOfTheLog(t *testing.T) {
 // A sync that failed is not done because it is asked for again.
 func TestASyncThatFailedFailsAgain(t *testing.T) {
 	f := &fault{part: ".log", kinds: []errorfs.OpKind{errorfs.OpFileSyncData}}
-	_, l := logged(t, errorfs.Wrap(vfs.NewMem(), f))
+	_, l := logged(t, faulty(vfs.NewMem(), f))
 	if err := l.append(commitOf(1)); err != nil {
 		t.Fatal(err)
 	}

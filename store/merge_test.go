@@ -266,7 +266,7 @@ func TestForgottenWritesOfTheFutureMakeANewIncarnationToo(t *testing.T) {
 func TestWithoutADurableNewIncarnationNothingIsApplied(t *testing.T) {
 	f := &fault{part: nodeFile, kinds: []errorfs.OpKind{errorfs.OpCreate}}
 	clock := newFakeClock(noon)
-	opts := memOptions(errorfs.Wrap(vfs.NewMem(), f))
+	opts := memOptions(faulty(vfs.NewMem(), f))
 	opts.Now = clock.now
 	s := openStore(t, opts)
 	first := s.Incarnation()

@@ -114,7 +114,7 @@ func TestADirectoryThatCannotBeUsedSaysWhy(t *testing.T) {
 				}
 				return nil
 			})
-			_, err := Open(memOptions(errorfs.Wrap(vfs.NewMem(), refuse)))
+			_, err := Open(memOptions(faulty(vfs.NewMem(), refuse)))
 			if !errors.Is(err, c.errno) || errors.Is(err, ErrLocked) || errors.Is(err, ErrForeign) {
 				t.Errorf("got %v", err)
 			}

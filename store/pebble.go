@@ -89,13 +89,23 @@ const backgroundRetry = 10 * time.Millisecond
 // been waiting behind for too long is a fatal one.
 func (s *Store) pebbleBackgroundError(err error) {
 	s.log.Error().Err(err).Msg("pebble: background work failed")
-	if since := s.stalledSince.Load(); since != 0 && time.Since(time.Unix(0, since)) > s.stallMax {
+	if s.waitedFor() > s.stallMax {
 		s.giveUp(fmt.Errorf("pebble: writes have waited for %v for what fails: %w", s.stallMax, err))
 	}
 	if s.broken.Load() {
 		runtime.Goexit()
 	}
 	time.Sleep(backgroundRetry)
+}
+
+// waitedFor is for how long somebody has been waiting for Pebble's background work.
+func (s *Store) waitedFor() (longest time.Duration) {
+	for _, since := range []int64{s.stalledSince.Load(), s.waitingSince.Load()} {
+		if since != 0 {
+			longest = max(longest, time.Since(time.Unix(0, since)))
+		}
+	}
+	return longest
 }
 
 // pebbleLogger passes on what Pebble says. Pebble calls Fatalf where it cannot

@@ -60,7 +60,7 @@ func TestACrashWhileARecordIsReplacedLeavesTheOldOrTheNew(t *testing.T) {
 		}
 		return nil
 	})
-	s := openStore(t, memOptions(errorfs.Wrap(fs, crash)))
+	s := openStore(t, memOptions(faulty(fs, crash)))
 	before, after := strings.Repeat("old", 1000), strings.Repeat("new", 2000)
 	if err := s.WriteRecord("ring", []byte(before)); err != nil {
 		t.Fatal(err)
@@ -83,7 +83,7 @@ func TestACrashWhileARecordIsReplacedLeavesTheOldOrTheNew(t *testing.T) {
 
 func TestRecordsGoOnWhenWritesAreStopped(t *testing.T) {
 	f := &fault{part: ".log", kinds: []errorfs.OpKind{errorfs.OpFileWrite}}
-	s := openStore(t, memOptions(errorfs.Wrap(vfs.NewMem(), f)))
+	s := openStore(t, memOptions(faulty(vfs.NewMem(), f)))
 	f.on.Store(true)
 	if err := commit(s, 0, "k", write{value: "v"}); !errors.Is(err, ErrCommit) {
 		t.Fatal(err)
@@ -146,7 +146,7 @@ func TestARecordHasAPlainName(t *testing.T) {
 func TestARecordThatCannotBeWrittenLeavesTheOld(t *testing.T) {
 	for _, kind := range []errorfs.OpKind{errorfs.OpCreate, errorfs.OpFileWrite, errorfs.OpFileSync, errorfs.OpRename} {
 		f := &fault{part: "ring.record", kinds: []errorfs.OpKind{kind}}
-		s := openStore(t, memOptions(errorfs.Wrap(vfs.NewMem(), f)))
+		s := openStore(t, memOptions(faulty(vfs.NewMem(), f)))
 		if err := s.WriteRecord("ring", []byte("old")); err != nil {
 			t.Fatal(err)
 		}

@@ -81,7 +81,7 @@ func wantStopped(t *testing.T, s *Store, ended <-chan error) {
 // ever, too.
 func openSmallMemtables(t *testing.T, injector errorfs.Injector) *Store {
 	t.Helper()
-	opts := memOptions(errorfs.Wrap(vfs.NewMem(), injector))
+	opts := memOptions(faulty(vfs.NewMem(), injector))
 	opts.memtableBytes = 256 << 10
 	s, err := Open(opts)
 	if err != nil {

@@ -70,6 +70,7 @@ type Store struct {
 	// stalledSince is when, in Unix nanoseconds, a commit began to wait within
 	// Pebble; 0: none does.
 	stalledSince atomic.Int64
+	waitingSince atomic.Int64 // likewise somebody for Pebble to flush
 	stallMax     time.Duration
 	disk         diskGauge
 	stats        stats
@@ -121,6 +122,9 @@ func Open(opts Options) (_ *Store, err error) {
 		return nil, err
 	}
 	if err := s.openState(wasClean); err != nil {
+		if s.broken.Load() { // it would not end
+			return nil, err
+		}
 		return nil, errors.Join(err, s.db.Close())
 	}
 	return s, nil
@@ -142,7 +146,7 @@ func (s *Store) openState(wasClean bool) error {
 	s.gathered.rows = &rowBatch{}
 	s.checkpointBytes = int(min(s.opts.MemoryBytes/16, checkpointBytesMax))
 	s.logBytes = min(s.opts.MemoryBytes/4, logBytesMax)
-	if err := s.replayLog(); err != nil {
+	if err := s.impatiently(s.replayLog); err != nil {
 		return fmt.Errorf("replay the commit log: %w", err)
 	}
 	s.open.rows, s.open.spare = &rowBatch{}, &rowBatch{}
@@ -238,9 +242,12 @@ func (s *Store) Close() error {
 		return errors.Join(err, s.commitLog.close(), s.lock.Close())
 	}
 	if err == nil {
-		err = s.retire(s.commitLog.current.number + 1)
+		err = s.impatiently(func() error { return s.retire(s.commitLog.current.number + 1) })
 	}
-	err = errors.Join(err, s.commitLog.close(), s.db.Close())
+	if err = errors.Join(err, s.commitLog.close()); s.broken.Load() {
+		return errors.Join(err, s.lock.Close())
+	}
+	err = errors.Join(err, s.db.Close())
 	if failure := s.failure.Load(); failure != nil && err == nil {
 		err = &opError{ErrCommit, *failure}
 	}
