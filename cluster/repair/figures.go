@@ -31,7 +31,9 @@ type Figures struct {
 	FillReady int   // those of them that are filled
 	Running   int   // tasks
 	Foreign   int64 // partitions with something in them that have moved away and are to be dropped
-	Rate      int64 // bytes a second that background work may cost now
+	Owed      int   // partitions of other nodes that are owed a repair: hints for them did not fit
+
+	Steering // of all of it
 }
 
 // Figures returns the present ones.
@@ -44,7 +46,10 @@ func (r *Repair) Figures() Figures {
 		Filled: c.filled.Load(), Dropped: c.dropped.Load(), Failures: c.failures.Load(),
 		BytesSent: c.sent.Load(), BytesReceived: c.received.Load(),
 		Foreign: c.foreign.Load(), FillBytes: c.fillBytes.Load(),
-		Rate: r.admission.present(),
+		Steering: r.admission.present(),
+	}
+	for _, m := range r.opts.Peers.Ring().Members() {
+		f.Owed += len(r.opts.Store.RepairOwed(m.ID))
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
