@@ -18,7 +18,7 @@ import (
 // repairCommand is `bench repair`: what it costs that replicas converge. Each round has clusters of its own.
 type repairCommand struct {
 	commonFlags
-	Only       []string      `default:"rate,tail,divergence" enum:"rate,tail,divergence" help:"What to measure."`
+	Only       []string      `default:"rate,exchange,hints,transfer,divergence" enum:"rate,exchange,hints,transfer,divergence" help:"What to measure: the rate of filling, the p99 of clients during one of three kinds of work, or an exchange's bytes and outcome."`
 	Rounds     int           `default:"3" help:"How often."`
 	Keys       int           `default:"1000000" help:"Keys of the nodes that a fourth one joins."`
 	ValueBytes int           `default:"1024" help:"Length of each value."`
@@ -88,8 +88,8 @@ func (c *repairCommand) round(ctx context.Context, dir string, report *repairRep
 		fmt.Fprintln(os.Stderr, found.line())
 	}
 	for _, work := range tailWorks {
-		if !slices.Contains(c.Only, "tail") {
-			break
+		if !slices.Contains(c.Only, work) {
+			continue
 		}
 		found := repairTail{Work: work}
 		if err := found.run(ctx, clusterDir(work), c.Calm, c.ValueBytes); err != nil {

@@ -238,17 +238,58 @@ func (s *Store) checkpointAll() error {
 	return s.await(done)
 }
 
-// checkpoint makes what is committed be among Pebble's rows.
+// checkpoint makes what was committed before the call be among Pebble's rows. Commits go
+// on meanwhile: a fill scans partition after partition, and clients would wait for each.
 func (s *Store) checkpoint() error {
-	if s.checkpointed.Load() == s.committed.Load() {
-		return nil
-	}
-	s.commitMu.Lock()
-	defer s.commitMu.Unlock()
-	if err := s.checkpointAll(); err != nil {
-		return &opError{ErrStopped, err}
+	for committed := s.committed.Load(); s.checkpointed.Load() < committed; {
+		done, err := s.nextCheckpoint()
+		if err == nil {
+			err = s.await(done)
+		}
+		if err != nil {
+			return &opError{ErrStopped, err}
+		}
 	}
 	return nil
+}
+
+// nextCheckpoint returns what is closed when the checkpoint is done that is under
+// way or, where there is none, one that it begins.
+func (s *Store) nextCheckpoint() (done <-chan struct{}, err error) {
+	s.commitMu.Lock()
+	defer s.commitMu.Unlock()
+	g := &s.gathered
+	if done := g.underWay(); done != nil {
+		return done, nil
+	}
+	g.mu.Lock()
+	nothing := g.rows.empty()
+	g.mu.Unlock()
+	seq := s.committed.Load()
+	if nothing {
+		s.checkpointed.Store(seq)
+		ended := make(chan struct{})
+		close(ended)
+		return ended, nil
+	}
+	return s.beginCheckpoint(seq, false)
+}
+
+// checkpointRange makes the rows from one up to another that were committed before
+// the call be among Pebble's.
+func (s *Store) checkpointRange(from, to []byte) error {
+	if !s.gathered.touches(from, to) {
+		return nil
+	}
+	return s.checkpoint()
+}
+
+// touches says whether Pebble may not know of a change of a row from one up to
+// another.
+func (g *gathered) touches(from, to []byte) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.rows.touches(from, to) || g.writing != nil && g.writing.touches(from, to)
 }
 
 // checkpointOpen makes what has been changed be among Pebble's rows.
