@@ -21,7 +21,7 @@ type repairCommand struct {
 	Only       []string      `default:"rate,exchange,hints,transfer,divergence" enum:"rate,exchange,hints,transfer,divergence" help:"What to measure: the rate of filling, the p99 of clients during one of three kinds of work, or an exchange's bytes and outcome."`
 	Rounds     int           `default:"3" help:"How often."`
 	Keys       int           `default:"1000000" help:"Keys of the nodes that a fourth one joins."`
-	ValueBytes int           `default:"1024" help:"Length of each value."`
+	ValueBytes int           `default:"1024" help:"Length of each value, but those that clients wait for, which are the comparison's."`
 	Calm       time.Duration `default:"5s" help:"How long clients are measured without background work."`
 	Quiet      time.Duration `default:"5m" help:"How long nothing may be repaired after all owners are the same."`
 	Strict     bool          `help:"Exit with status 1 when a figure is not what is wanted."`
@@ -92,7 +92,7 @@ func (c *repairCommand) round(ctx context.Context, dir string, report *repairRep
 			continue
 		}
 		found := repairTail{Work: work}
-		if err := found.run(ctx, clusterDir(work), c.Calm, c.ValueBytes); err != nil {
+		if err := found.run(ctx, clusterDir(work), c.Calm); err != nil {
 			return fmt.Errorf("%s: %w", work, err)
 		}
 		report.Tails = append(report.Tails, found)

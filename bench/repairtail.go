@@ -33,7 +33,7 @@ const (
 var tailWorks = []string{"exchange", "hints", "transfer"}
 
 // run measures one kind of work on a cluster of its own.
-func (r *repairTail) run(ctx context.Context, dir string, calm time.Duration, valueBytes int) (err error) {
+func (r *repairTail) run(ctx context.Context, dir string, calm time.Duration) (err error) {
 	o := local.Options{Dir: dir}
 	if r.Work == "exchange" {
 		o.Args = hintless
@@ -48,7 +48,7 @@ func (r *repairTail) run(ctx context.Context, dir string, calm time.Duration, va
 		}
 		err = errors.Join(err, cluster.Close())
 	}()
-	if err := preload.Fill(ctx, cluster.Node(0).Addr, preload.Data{Keys: tailKeys, ValueBytes: valueBytes}, nil); err != nil {
+	if err := preload.Fill(ctx, cluster.Node(0).Addr, preload.Data{Keys: tailKeys, ValueBytes: loadValueBytes}, nil); err != nil {
 		return err
 	}
 	// Clients stay with two nodes, which do not go away.
@@ -73,7 +73,7 @@ func (r *repairTail) run(ctx context.Context, dir string, calm time.Duration, va
 			return err
 		}
 		// Not the keys that the load writes: it would repair those itself.
-		if err := changeKeys(ctx, addrs[0], loadKeys, tailChanged, valueBytes); err != nil {
+		if err := changeKeys(ctx, addrs[0], loadKeys, tailChanged, loadValueBytes); err != nil {
 			return err
 		}
 	}

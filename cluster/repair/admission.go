@@ -21,7 +21,9 @@ import (
 //  4. Calm is the p99 while there is no work. Where there is work all the time and
 //     clients wait longer than when calm, nobody knows whether their load has grown or
 //     work is at fault: so work holds still for a second from time to time, and what the p99 is at the end of that is calm.
-//  5. The rate never falls under its minimum: work that is held up for long
+//  5. Where there are clients, work begins slowly each time: what it does to them
+//     shows only half a second later.
+//  6. The rate never falls under its minimum: work that is held up for long
 //     makes hints overflow and replicas differ.
 type admission struct {
 	now   func() time.Time
@@ -41,6 +43,7 @@ type admission struct {
 	calm     time.Duration // the p99 without work; 0: not known
 	calmAt   time.Time     // when calm was seen
 	cutAt    time.Time
+	workedAt time.Time // when there was work last
 	still    time.Time // until when work holds still; zero: it does not
 	resume   float64   // the rate after that
 }
@@ -55,6 +58,8 @@ const (
 	calmMax        = 10 * time.Second       // how old it may be to blame work
 	stillFor       = time.Second            // longer than what the p99 is of
 	stillDiscount  = 64                     // of the minimum: less than shows
+	slowFactor     = 2                      // of the minimum: the rate that work begins with
+	slowAfter      = time.Second            // without work
 	cutPause       = 300 * time.Millisecond // in which what a cut does has shown
 	messageCost    = 512                    // bytes' worth
 	objectCost     = 256
@@ -168,6 +173,10 @@ func (a *admission) steer(now time.Time, p99, since time.Duration) {
 	worked := a.worked
 	a.worked = a.bucket < 0
 	a.seen = p99
+	idle := now.Sub(a.workedAt) > slowAfter
+	if worked {
+		a.workedAt = now
+	}
 	if p99 <= 0 { // no clients
 		a.endStill()
 		a.calm = 0
@@ -188,6 +197,8 @@ func (a *admission) steer(now time.Time, p99, since time.Duration) {
 		a.calmAt = now
 	}
 	switch limit := max(time.Duration(float64(a.calm)*toleranceRatio), a.calm+toleranceMin); {
+	case idle:
+		a.rate = min(a.rate, slowFactor*a.rateMin)
 	case !worked || p99 <= limit && a.calm > 0:
 		a.rate = min(a.rate*9/8, a.rateMax)
 	case a.calm == 0 || now.Sub(a.calmAt) > calmMax:

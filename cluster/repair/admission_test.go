@@ -125,6 +125,24 @@ func TestClientsWaitAtMostHalfAsLongAgainHoweverLongTheWorkIs(t *testing.T) {
 	}
 }
 
+func TestWorkBeginsSlowlyWhereThereAreClients(t *testing.T) {
+	l, c := newTestLoad(2*time.Millisecond, 0)
+	for range 2 {
+		if first := send(t, l.a, c, 100_000, 500*time.Millisecond); first > 0.6*testRate {
+			t.Errorf("%.0f bytes a second at first", first)
+		}
+		if then := send(t, l.a, c, 100_000, 10*time.Second); then < 0.8*testRate {
+			t.Errorf("%.0f bytes a second then", then)
+		}
+		c.pass(2 * slowAfter)
+	}
+	l.base = 0 // they go
+	send(t, l.a, c, 100_000, 500*time.Millisecond)
+	if alone := send(t, l.a, c, 100_000, time.Second); alone < 0.8*testRate {
+		t.Errorf("%.0f bytes a second without clients", alone)
+	}
+}
+
 func TestALoadThatGrowsIsNotTakenForTheFaultOfWork(t *testing.T) {
 	l, c := newTestLoad(2*time.Millisecond, 0)
 	send(t, l.a, c, 100_000, time.Minute)
