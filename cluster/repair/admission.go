@@ -16,8 +16,8 @@ import (
 //  2. Serving never waits, since that would hold up the peer stream. It takes from
 //     the bucket, and the reply tells the caller how long to pause.
 //  3. Where there is work and the foreground's p99 is a third above what it is when
-//     calm, the rate is cut by a quarter, and not again before that can have
-//     shown; else it is raised by an eighth, interval by interval.
+//     calm, the rate is halved, else it is raised by an eighth; and not again before
+//     that can have shown.
 //  4. Calm is the p99 while there is no work. Where there is work all the time and
 //     clients wait longer than when calm, nobody knows whether their load has grown or
 //     work is at fault: so work holds still for a second from time to time, and what the p99 is at the end of that is calm.
@@ -42,10 +42,10 @@ type admission struct {
 	seen     time.Duration // the p99 when it was steered
 	calm     time.Duration // the p99 without work; 0: not known
 	calmAt   time.Time     // when calm was seen
-	cutAt    time.Time
-	workedAt time.Time // when there was work last
-	still    time.Time // until when work holds still; zero: it does not
-	resume   float64   // the rate after that
+	moved    time.Time     // when the rate was
+	workedAt time.Time     // when there was work last
+	still    time.Time     // until when work holds still; zero: it does not
+	resume   float64       // the rate after that
 }
 
 const (
@@ -60,7 +60,7 @@ const (
 	stillDiscount  = 64                     // of the minimum: less than shows
 	slowFactor     = 2                      // of the minimum: the rate that work begins with
 	slowAfter      = time.Second            // without work
-	cutPause       = 300 * time.Millisecond // in which what a cut does has shown
+	movePause      = 300 * time.Millisecond // in which what a change of the rate does has shown
 	messageCost    = 512                    // bytes' worth
 	objectCost     = 256
 )
@@ -196,15 +196,18 @@ func (a *admission) steer(now time.Time, p99, since time.Duration) {
 		a.calm += time.Duration(float64(p99-a.calm) * min(1, float64(since)/float64(calmMemory)))
 		a.calmAt = now
 	}
-	switch limit := max(time.Duration(float64(a.calm)*toleranceRatio), a.calm+toleranceMin); {
+	limit := max(time.Duration(float64(a.calm)*toleranceRatio), a.calm+toleranceMin)
+	waits := worked && (p99 > limit || a.calm == 0)
+	switch {
 	case idle:
 		a.rate = min(a.rate, slowFactor*a.rateMin)
-	case !worked || p99 <= limit && a.calm > 0:
-		a.rate = min(a.rate*9/8, a.rateMax)
-	case a.calm == 0 || now.Sub(a.calmAt) > calmMax:
+	case waits && (a.calm == 0 || now.Sub(a.calmAt) > calmMax):
 		a.still, a.resume, a.rate = now.Add(stillFor), a.rate, a.rateMin/stillDiscount
-	case now.Sub(a.cutAt) >= cutPause:
-		a.rate, a.cutAt = max(a.rate*3/4, a.rateMin), now
+	case now.Sub(a.moved) < movePause:
+	case waits:
+		a.rate, a.moved = max(a.rate/2, a.rateMin), now
+	default:
+		a.rate, a.moved = min(a.rate*9/8, a.rateMax), now
 	}
 }
 

@@ -91,6 +91,7 @@ func newTestLoad(base, work time.Duration) (*load, *handClock) {
 
 func TestBackgroundGivesWayToClientsThatWait(t *testing.T) {
 	l, c := newTestLoad(2*time.Millisecond, 0)
+	send(t, l.a, c, 100_000, 10*time.Second)
 	if fast := send(t, l.a, c, 100_000, 10*time.Second); fast < 0.8*testRate {
 		t.Errorf("while clients do not mind: %.0f bytes a second", fast)
 	}
@@ -100,7 +101,7 @@ func TestBackgroundGivesWayToClientsThatWait(t *testing.T) {
 		t.Errorf("while clients wait: %.0f bytes a second, and %d is the least", slow, testRate/10)
 	}
 	l.work = 0
-	send(t, l.a, c, 100_000, 5*time.Second)
+	send(t, l.a, c, 100_000, 15*time.Second)
 	if again := send(t, l.a, c, 100_000, 10*time.Second); again < 0.8*testRate {
 		t.Errorf("after that: %.0f bytes a second", again)
 	}
@@ -120,7 +121,7 @@ func TestClientsWaitAtMostHalfAsLongAgainHoweverLongTheWorkIs(t *testing.T) {
 	if mean := sum / time.Duration(seconds); mean > 3*time.Millisecond {
 		t.Errorf("clients wait for %v, and %v without the work", mean, l.base)
 	}
-	if rate /= float64(seconds); rate < 0.12*testRate {
+	if rate /= float64(seconds); rate < 0.1*testRate {
 		t.Errorf("%.0f bytes a second, of which clients would not mind %d", rate, testRate/8)
 	}
 }
@@ -131,6 +132,7 @@ func TestWorkBeginsSlowlyWhereThereAreClients(t *testing.T) {
 		if first := send(t, l.a, c, 100_000, 500*time.Millisecond); first > 0.6*testRate {
 			t.Errorf("%.0f bytes a second at first", first)
 		}
+		send(t, l.a, c, 100_000, 5*time.Second)
 		if then := send(t, l.a, c, 100_000, 10*time.Second); then < 0.8*testRate {
 			t.Errorf("%.0f bytes a second then", then)
 		}
@@ -147,7 +149,7 @@ func TestALoadThatGrowsIsNotTakenForTheFaultOfWork(t *testing.T) {
 	l, c := newTestLoad(2*time.Millisecond, 0)
 	send(t, l.a, c, 100_000, time.Minute)
 	l.base = 20 * time.Millisecond
-	send(t, l.a, c, 100_000, 15*time.Second)
+	send(t, l.a, c, 100_000, 30*time.Second)
 	if rate := send(t, l.a, c, 100_000, time.Minute); rate < 0.8*testRate {
 		t.Errorf("%.0f bytes a second", rate)
 	}
