@@ -169,6 +169,15 @@ func (l *latencies) add(d time.Duration) {
 	l.beyond = append(l.beyond, d)
 }
 
+// join adds what another has counted.
+func (l *latencies) join(other *latencies) {
+	for us, n := range other.counts {
+		l.counts[us] += n
+	}
+	l.beyond = append(l.beyond, other.beyond...)
+	l.total += other.total
+}
+
 // quantile is the least latency that so large a share of all do not exceed.
 func (l *latencies) quantile(share float64) time.Duration {
 	left := max(1, int(math.Ceil(share*float64(l.total))))

@@ -31,10 +31,13 @@ type loader struct {
 	epoll   int
 	timer   int
 	random  uint64
-	took    latencies
-	done    int // commands that were answered, without WAIT
+	slice   time.Duration
+	stop    <-chan struct{}
+	took    []*latencies // by slices of the time since it began
+	done    int          // commands that were answered, without WAIT
 	began   time.Time
 	until   time.Time
+	lasted  time.Duration
 	arrived int // pipelines that have become due
 }
 
@@ -52,32 +55,55 @@ type loadConn struct {
 
 // runClusterLoad puts the load on the addresses, its connections spread evenly over them, for that long.
 func runClusterLoad(ctx context.Context, addrs []string, load clusterLoad, d time.Duration) (_ throughput, err error) {
-	l := &loader{load: load, byFD: map[int32]*loadConn{}, random: 0x9e3779b97f4a7c15}
+	l, err := runLoader(ctx, addrs, load, d, d, nil)
+	if err != nil {
+		return throughput{}, err
+	}
+	took := &latencies{}
+	for _, each := range l.took {
+		took.join(each)
+	}
+	ms := func(share float64) float64 { return float64(took.quantile(share)) / float64(time.Millisecond) }
+	return throughput{
+		PerSecond: float64(l.done) / l.lasted.Seconds(),
+		P50MS:     ms(0.5), P99MS: ms(0.99), P999MS: ms(0.999),
+	}, nil
+}
+
+// runSlicedLoad does the same, and returns when it began and the latencies of the pipelines that were
+// due in each slice of the time since. It ends sooner where stop is closed.
+func runSlicedLoad(ctx context.Context, addrs []string, load clusterLoad, d, slice time.Duration, stop <-chan struct{}) (began time.Time, took []*latencies, _ error) {
+	l, err := runLoader(ctx, addrs, load, d, slice, stop)
+	if err != nil {
+		return time.Time{}, nil, err
+	}
+	return l.began, l.took, nil
+}
+
+func runLoader(ctx context.Context, addrs []string, load clusterLoad, d, slice time.Duration, stop <-chan struct{}) (_ *loader, err error) {
+	l := &loader{load: load, slice: slice, stop: stop, byFD: map[int32]*loadConn{}, random: 0x9e3779b97f4a7c15}
 	defer func() { err = errors.Join(err, l.close()) }()
 	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return throughput{}, fmt.Errorf("making an epoll: %w", err)
+		return nil, fmt.Errorf("making an epoll: %w", err)
 	}
 	if l.timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK); err != nil {
-		return throughput{}, fmt.Errorf("making a timer: %w", err)
+		return nil, fmt.Errorf("making a timer: %w", err)
 	}
 	if err := l.watch(l.timer); err != nil {
-		return throughput{}, err
+		return nil, err
 	}
 	for n := range loadConnections {
 		if err := l.connect(ctx, addrs[n%len(addrs)]); err != nil {
-			return throughput{}, err
+			return nil, err
 		}
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := l.run(ctx, d); err != nil {
-		return throughput{}, fmt.Errorf("%v: %w", load, err)
+		return nil, fmt.Errorf("%v: %w", load, err)
 	}
-	ms := func(share float64) float64 { return float64(l.took.quantile(share)) / float64(time.Millisecond) }
-	return throughput{
-		PerSecond: float64(l.done) / time.Since(l.began).Seconds(),
-		P50MS:     ms(0.5), P99MS: ms(0.99), P999MS: ms(0.999),
-	}, nil
+	l.lasted = time.Since(l.began)
+	return l, nil
 }
 
 func (l *loader) close() (err error) {
@@ -156,6 +182,11 @@ func (l *loader) run(ctx context.Context, d time.Duration) error {
 	events := make([]unix.EpollEvent, len(l.conns)+1)
 	for heard := l.began; ; {
 		now := time.Now()
+		select {
+		case <-l.stop:
+			l.stop, l.until = nil, now
+		default:
+		}
 		if err := l.arrive(now); err != nil {
 			return err
 		}
@@ -287,7 +318,7 @@ func (l *loader) read(c *loadConn, now time.Time) error {
 		return fmt.Errorf("a reply that was not asked for: %q", c.buffer[:c.filled])
 	}
 	l.done += l.load.pipeline
-	l.took.add(now.Sub(c.since))
+	l.sliceOf(c.since).add(now.Sub(c.since))
 	if l.load.rate > 0 {
 		return l.sendWaiting(c)
 	}
@@ -295,6 +326,15 @@ func (l *loader) read(c *loadConn, now time.Time) error {
 		return nil
 	}
 	return l.send(c, now)
+}
+
+// sliceOf returns where the latency of a pipeline that was due then counts.
+func (l *loader) sliceOf(due time.Time) *latencies {
+	n := int(max(0, due.Sub(l.began)) / l.slice)
+	for len(l.took) <= n {
+		l.took = append(l.took, &latencies{})
+	}
+	return l.took[n]
 }
 
 // next is xorshift64 (Marsaglia, "Xorshift RNGs"): the keys of a run are the same each time.

@@ -12,3 +12,7 @@ import (
 func runClusterLoad(context.Context, []string, clusterLoad, time.Duration) (throughput, error) {
 	return throughput{}, errors.New("the load of compare --cluster needs Linux")
 }
+
+func runSlicedLoad(context.Context, []string, clusterLoad, time.Duration, time.Duration, <-chan struct{}) (time.Time, []*latencies, error) {
+	return time.Time{}, nil, errors.New("the load of repair needs Linux")
+}

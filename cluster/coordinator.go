@@ -92,6 +92,7 @@ type Coordinator struct {
 
 	operations sync.Pool // of *operation
 	young      young
+	foreground foreground
 	fallback   fallback
 	executor   atomic.Pointer[quorum.Executor]
 	durable    atomic.Uint64 // with SyncOne: what is on the disk
@@ -194,6 +195,9 @@ func (c *Coordinator) startBackground() error {
 	o := c.opts.Repair
 	o.Store, o.Peers, o.Filled, o.Log = c.store, peers{c}, c.filled, c.log
 	o.Barrier = c.fallback.barrier
+	if o.ForegroundP99 == nil {
+		o.ForegroundP99 = c.foregroundP99
+	}
 	r := repair.New(o)
 	r.Start()
 	c.repairing.Store(r)

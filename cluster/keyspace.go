@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 
+	"cartwheel/cluster/repair"
 	"cartwheel/cluster/ring"
 	"cartwheel/cluster/wire"
 	"cartwheel/store"
@@ -313,5 +314,35 @@ func (c *Coordinator) Figures() [][2]string {
 		{"compaction_debt_bytes", number(m.Compact.EstimatedDebt)},
 		{"memtable_bytes", number(m.MemTable.Size)},
 	}
+	if r := c.repairing.Load(); r != nil {
+		figures = append(figures, repairFigures(r.Figures())...)
+	}
 	return append(figures, c.stabilityFigures()...)
+}
+
+// repairFigures are what INFO shows of the work in the background.
+func repairFigures(f repair.Figures) [][2]string {
+	number := func(n uint64) string { return strconv.FormatUint(n, 10) }
+	signed := func(n int64) string { return strconv.FormatInt(n, 10) }
+	return [][2]string{
+		{"repair_tasks_running", strconv.Itoa(f.Running)},
+		{"repair_exchanges", number(f.Exchanges)},
+		{"repair_partitions_differing", signed(f.Differing)},
+		{"repair_partitions_owed", strconv.Itoa(f.Owed)},
+		{"repair_objects", number(f.Repaired)},
+		{"repair_objects_refused", number(f.Refused)},
+		{"repair_hints_replayed", number(f.HintsReplayed)},
+		{"repair_hints_kept", number(f.HintsKept)},
+		{"repair_moves_filling", strconv.Itoa(f.Filling)},
+		{"repair_moves_filled", number(f.Filled)},
+		{"repair_fill_bytes", number(f.FillBytes)},
+		{"repair_partitions_dropped", number(f.Dropped)},
+		{"repair_partitions_foreign", signed(f.Foreign)},
+		{"repair_bytes_sent", number(f.BytesSent)},
+		{"repair_bytes_received", number(f.BytesReceived)},
+		{"repair_failures", number(f.Failures)},
+		{"repair_rate_bytes", signed(f.Rate)},
+		{"repair_foreground_p99_usec", signed(f.P99.Microseconds())},
+		{"repair_foreground_calm_usec", signed(f.Calm.Microseconds())},
+	}
 }

@@ -214,6 +214,8 @@ func (op *operation) tell(err error) (notify func()) {
 		return nil
 	}
 	op.told = true
+	now := op.c.uptime()
+	op.c.foreground.waited(now, now-op.began)
 	done, seq := op.done, op.seq
 	return func() { done.Done(seq, err) }
 }

@@ -87,6 +87,20 @@ func (b *rowBatch) removeRange(from, to []byte) {
 	})
 }
 
+// touches says whether a change of a row from one up to another is in it.
+func (b *rowBatch) touches(from, to []byte) bool {
+	if len(b.gone) > 0 {
+		return true
+	}
+	for i := range b.rows {
+		key := b.keys[b.rows[i].from:b.rows[i].to]
+		if bytes.Compare(key, from) >= 0 && bytes.Compare(key, to) < 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // empty reports that there is nothing to commit.
 func (b *rowBatch) empty() bool { return len(b.rows) == 0 && len(b.gone) == 0 }
 

@@ -279,37 +279,66 @@ func (s *Store) await(c *checkpointing) error {
 
 // checkpointAll has Pebble know all that is gathered. The caller holds commitMu.
 func (s *Store) checkpointAll() error {
-	g := &s.gathered
-	if c := g.underWay(); c != nil {
+	for {
+		c, err := s.nextCheckpoint()
+		if c == nil || err != nil {
+			return err
+		}
 		if err := s.await(c); err != nil {
 			return err
 		}
+	}
+}
+
+// nextCheckpoint returns the checkpoint that is under way or, where there is none, one
+// that it begins; nil where nothing is gathered. The caller holds commitMu.
+func (s *Store) nextCheckpoint() (*checkpointing, error) {
+	g := &s.gathered
+	if c := g.underWay(); c != nil {
+		return c, nil
 	}
 	g.mu.Lock()
 	nothing, seq := g.rows.empty(), g.seq
 	g.mu.Unlock()
 	if nothing {
 		s.checkpointed.Store(s.committed.Load())
-		return nil
+		return nil, nil
 	}
-	c, err := s.beginCheckpoint(seq, false)
-	if err != nil {
-		return err
-	}
-	return s.await(c)
+	return s.beginCheckpoint(seq, false)
 }
 
-// checkpoint makes what is committed be among Pebble's rows.
+// checkpoint makes what was committed before the call be among Pebble's rows. Commits go
+// on meanwhile: a fill scans partition after partition, and clients would wait for each.
 func (s *Store) checkpoint() error {
-	if s.checkpointed.Load() == s.committed.Load() {
-		return nil
-	}
-	s.commitMu.Lock()
-	defer s.commitMu.Unlock()
-	if err := s.checkpointAll(); err != nil {
-		return &opError{ErrStopped, err}
+	for committed := s.committed.Load(); s.checkpointed.Load() < committed; {
+		s.commitMu.Lock()
+		c, err := s.nextCheckpoint()
+		s.commitMu.Unlock()
+		if err == nil && c != nil {
+			err = s.await(c)
+		}
+		if err != nil {
+			return &opError{ErrStopped, err}
+		}
 	}
 	return nil
+}
+
+// checkpointRange makes the rows from one up to another that were committed before
+// the call be among Pebble's.
+func (s *Store) checkpointRange(from, to []byte) error {
+	if !s.gathered.touches(from, to) {
+		return nil
+	}
+	return s.checkpoint()
+}
+
+// touches says whether Pebble may not know of a change of a row from one up to
+// another.
+func (g *gathered) touches(from, to []byte) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.rows.touches(from, to) || g.writing != nil && g.writing.rows.touches(from, to)
 }
 
 // checkpointOpen makes what has been changed be among Pebble's rows.

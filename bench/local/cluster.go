@@ -76,6 +76,17 @@ func (c *Cluster) start(ctx context.Context) error {
 	return c.WaitReady(ctx)
 }
 
+// Add starts one more node, which joins the others, and returns when it answers PING: its part of
+// the ring may be on its way still, which WaitReady waits for. No other method may be called meanwhile.
+func (c *Cluster) Add(ctx context.Context) (*Node, error) {
+	node, err := c.newNode(len(c.nodes))
+	if err != nil {
+		return nil, err
+	}
+	c.nodes = append(c.nodes, node)
+	return node, node.start(ctx)
+}
+
 func (c *Cluster) newNode(i int) (*Node, error) {
 	host := "127.0.0.1"
 	if c.options.Host != nil {

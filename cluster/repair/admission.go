@@ -15,11 +15,15 @@ import (
 //     object of any size goes, and what comes after it waits the longer.
 //  2. Serving never waits, since that would hold up the peer stream. It takes from
 //     the bucket, and the reply tells the caller how long to pause.
-//  3. Every interval in which there was work, the rate is cut by a quarter where the
-//     foreground's p99 is more than half above what it is when calm, else raised by
-//     an eighth. Calm is the p99 while there is no work, or the least seen during it;
-//     it creeps upward, or a load that grew would look like work's fault for ever.
-//  4. The rate never falls under its minimum: work that is held up altogether
+//  3. Where there is work and the foreground's p99 is a third above what it is when
+//     calm, the rate is halved, else it is raised by an eighth; and not again before
+//     that can have shown.
+//  4. Calm is the p99 while there is no work. Where there is work all the time and
+//     clients wait longer than when calm, nobody knows whether their load has grown or
+//     work is at fault: so work holds still for a second from time to time, and what the p99 is at the end of that is calm.
+//  5. Where there are clients, work begins slowly each time: what it does to them
+//     shows only half a second later.
+//  6. The rate never falls under its minimum: work that is held up for long
 //     makes hints overflow and replicas differ.
 type admission struct {
 	now   func() time.Time
@@ -34,16 +38,29 @@ type admission struct {
 	bucket   float64 // bytes that may be sent at once; negative: a debt
 	filledAt time.Time
 	steered  time.Time
-	worked   bool // since it was steered
-	calm     time.Duration
+	worked   bool          // since it was steered
+	seen     time.Duration // the p99 when it was steered
+	calm     time.Duration // the p99 without work; 0: not known
+	calmAt   time.Time     // when calm was seen
+	moved    time.Time     // when the rate was
+	workedAt time.Time     // when there was work last
+	still    time.Time     // until when work holds still; zero: it does not
+	resume   float64       // the rate after that
 }
 
 const (
 	steerInterval  = 100 * time.Millisecond
 	burst          = 100 * time.Millisecond // what may be saved up
 	debtMax        = 5 * time.Second        // so that one huge object does not stop all for minutes
-	toleranceRatio = 1.5
+	toleranceRatio = 1.3                    // so that with what it overshoots it stays under 1.5
 	toleranceMin   = 500 * time.Microsecond // less than that is noise
+	calmMemory     = 2 * time.Second        // over which calm is the mean
+	calmMax        = 10 * time.Second       // how old it may be to blame work
+	stillFor       = time.Second            // longer than what the p99 is of
+	stillDiscount  = 64                     // of the minimum: less than shows
+	slowFactor     = 2                      // of the minimum: the rate that work begins with
+	slowAfter      = time.Second            // without work
+	movePause      = 300 * time.Millisecond // in which what a change of the rate does has shown
 	messageCost    = 512                    // bytes' worth
 	objectCost     = 256
 )
@@ -112,12 +129,19 @@ func (a *admission) pause() time.Duration {
 	return a.debt()
 }
 
-// present returns the rate in bytes a second.
-func (a *admission) present() int64 {
+// A Steering is the admission controller's state.
+type Steering struct {
+	Rate int64         // bytes a second that background work may cost now
+	P99  time.Duration // that clients wait of late; 0: there are none
+	Calm time.Duration // the same without background work; 0: not known
+}
+
+// present returns its state now.
+func (a *admission) present() Steering {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.fill()
-	return int64(a.rate)
+	return Steering{Rate: int64(a.rate), P99: a.seen, Calm: a.calm}
 }
 
 // debt is how long the bucket will take to come out of it; the caller holds mu.
@@ -139,30 +163,57 @@ func (a *admission) fill() {
 	}
 	a.filledAt = now
 	if since := now.Sub(a.steered); a.p99 != nil && since >= steerInterval {
-		a.steer(a.p99(), since)
+		a.steer(now, a.p99(), since)
 		a.steered = now
 	}
 }
 
 // steer sets the rate by how long clients wait; the caller holds mu.
-func (a *admission) steer(p99, since time.Duration) {
+func (a *admission) steer(now time.Time, p99, since time.Duration) {
 	worked := a.worked
 	a.worked = a.bucket < 0
-	switch {
-	case p99 <= 0: // no clients
+	a.seen = p99
+	idle := now.Sub(a.workedAt) > slowAfter
+	if worked {
+		a.workedAt = now
+	}
+	if p99 <= 0 { // no clients
+		a.endStill()
+		a.calm = 0
 		a.rate = min(a.rate*2, a.rateMax)
 		return
-	case !worked || a.calm == 0:
-		a.calm = p99
-	case p99 < a.calm:
-		a.calm = p99
-	default: // by a hundredth a second
-		a.calm += time.Duration(float64(a.calm) * min(since.Seconds(), 1) / 100)
+	}
+	switch {
+	case !a.still.IsZero():
+		if now.Before(a.still) {
+			return
+		}
+		a.endStill()
+		a.calm, a.calmAt = p99, now
+	case !worked && a.calm == 0:
+		a.calm, a.calmAt = p99, now
+	case !worked || p99 < a.calm:
+		a.calm += time.Duration(float64(p99-a.calm) * min(1, float64(since)/float64(calmMemory)))
+		a.calmAt = now
 	}
 	limit := max(time.Duration(float64(a.calm)*toleranceRatio), a.calm+toleranceMin)
-	if worked && p99 > limit {
-		a.rate = max(a.rate*3/4, a.rateMin)
-		return
+	waits := worked && (p99 > limit || a.calm == 0)
+	switch {
+	case idle:
+		a.rate = min(a.rate, slowFactor*a.rateMin)
+	case waits && (a.calm == 0 || now.Sub(a.calmAt) > calmMax):
+		a.still, a.resume, a.rate = now.Add(stillFor), a.rate, a.rateMin/stillDiscount
+	case now.Sub(a.moved) < movePause:
+	case waits:
+		a.rate, a.moved = max(a.rate/2, a.rateMin), now
+	default:
+		a.rate, a.moved = min(a.rate*9/8, a.rateMax), now
 	}
-	a.rate = min(a.rate*9/8, a.rateMax)
+}
+
+// endStill lets work go on as before it held still; the caller holds mu.
+func (a *admission) endStill() {
+	if !a.still.IsZero() {
+		a.still, a.rate = time.Time{}, a.resume
+	}
 }

@@ -65,27 +65,93 @@ func TestBackgroundKeepsToItsRate(t *testing.T) {
 	}
 }
 
-func TestBackgroundGivesWayToClientsThatWait(t *testing.T) {
-	var p99 time.Duration
-	a, c := newTestAdmission(func() time.Duration { return p99 })
-	p99 = 2 * time.Millisecond
-	for range 20 { // no work: that is what calm is
+// A load is clients that wait for a time of their own, and for background work in
+// proportion to its rate.
+type load struct {
+	a          *admission
+	base, work time.Duration
+}
+
+// p99 is called with the admission's mu held.
+func (l *load) p99() time.Duration {
+	return l.base + time.Duration(float64(l.work)*l.a.rate/testRate)
+}
+
+func newTestLoad(base, work time.Duration) (*load, *handClock) {
+	l := &load{base: base}
+	var c *handClock
+	l.a, c = newTestAdmission(l.p99)
+	for range 20 { // no work yet
 		c.pass(steerInterval)
-		a.pause()
+		l.a.pause()
 	}
-	fast := send(t, a, c, 100_000, 10*time.Second)
-	if fast < 0.8*testRate {
+	l.work = work
+	return l, c
+}
+
+func TestBackgroundGivesWayToClientsThatWait(t *testing.T) {
+	l, c := newTestLoad(2*time.Millisecond, 0)
+	send(t, l.a, c, 100_000, 10*time.Second)
+	if fast := send(t, l.a, c, 100_000, 10*time.Second); fast < 0.8*testRate {
 		t.Errorf("while clients do not mind: %.0f bytes a second", fast)
 	}
-	p99 = 4 * time.Millisecond
-	send(t, a, c, 100_000, 5*time.Second)
-	if slow := send(t, a, c, 100_000, 5*time.Second); slow > 0.2*testRate || slow < 0.05*testRate {
+	l.work = 40 * time.Millisecond // at the least rate, still twice as long
+	send(t, l.a, c, 100_000, 5*time.Second)
+	if slow := send(t, l.a, c, 100_000, 5*time.Second); slow > 0.2*testRate || slow < 0.05*testRate {
 		t.Errorf("while clients wait: %.0f bytes a second, and %d is the least", slow, testRate/10)
 	}
-	p99 = 2 * time.Millisecond
-	send(t, a, c, 100_000, 5*time.Second)
-	if again := send(t, a, c, 100_000, 10*time.Second); again < 0.8*testRate {
+	l.work = 0
+	send(t, l.a, c, 100_000, 15*time.Second)
+	if again := send(t, l.a, c, 100_000, 10*time.Second); again < 0.8*testRate {
 		t.Errorf("after that: %.0f bytes a second", again)
+	}
+}
+
+// TestClientsWaitAtMostHalfAsLongAgainHoweverLongTheWorkIs is of hours: what calm is
+// must not be forgotten, nor the work made slower than the clients need.
+func TestClientsWaitAtMostHalfAsLongAgainHoweverLongTheWorkIs(t *testing.T) {
+	l, c := newTestLoad(2*time.Millisecond, 4*time.Millisecond) // at full rate thrice as long
+	send(t, l.a, c, 100_000, time.Minute)
+	var sum time.Duration
+	rate, seconds := 0.0, 1000
+	for range seconds {
+		rate += send(t, l.a, c, 100_000, time.Second)
+		sum += l.a.present().P99
+	}
+	if mean := sum / time.Duration(seconds); mean > 3*time.Millisecond {
+		t.Errorf("clients wait for %v, and %v without the work", mean, l.base)
+	}
+	if rate /= float64(seconds); rate < 0.1*testRate {
+		t.Errorf("%.0f bytes a second, of which clients would not mind %d", rate, testRate/8)
+	}
+}
+
+func TestWorkBeginsSlowlyWhereThereAreClients(t *testing.T) {
+	l, c := newTestLoad(2*time.Millisecond, 0)
+	for range 2 {
+		if first := send(t, l.a, c, 100_000, 500*time.Millisecond); first > 0.6*testRate {
+			t.Errorf("%.0f bytes a second at first", first)
+		}
+		send(t, l.a, c, 100_000, 5*time.Second)
+		if then := send(t, l.a, c, 100_000, 10*time.Second); then < 0.8*testRate {
+			t.Errorf("%.0f bytes a second then", then)
+		}
+		c.pass(2 * slowAfter)
+	}
+	l.base = 0 // they go
+	send(t, l.a, c, 100_000, 500*time.Millisecond)
+	if alone := send(t, l.a, c, 100_000, time.Second); alone < 0.8*testRate {
+		t.Errorf("%.0f bytes a second without clients", alone)
+	}
+}
+
+func TestALoadThatGrowsIsNotTakenForTheFaultOfWork(t *testing.T) {
+	l, c := newTestLoad(2*time.Millisecond, 0)
+	send(t, l.a, c, 100_000, time.Minute)
+	l.base = 20 * time.Millisecond
+	send(t, l.a, c, 100_000, 30*time.Second)
+	if rate := send(t, l.a, c, 100_000, time.Minute); rate < 0.8*testRate {
+		t.Errorf("%.0f bytes a second", rate)
 	}
 }
 

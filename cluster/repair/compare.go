@@ -181,7 +181,7 @@ func (s *service) compare() error {
 		return errBusy
 	}
 	if c.mode&modeExact != 0 && c.from == nil {
-		if err := s.opts.Store.Sync(); err != nil {
+		if err := s.opts.Store.CommitAll(); err != nil {
 			return err
 		}
 	}

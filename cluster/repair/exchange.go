@@ -269,7 +269,7 @@ func (x *exchange) pass(ctx context.Context, e *extent) error {
 // and sets where it ends.
 func (x *exchange) list(c *comparison) error {
 	if c.mode&modeExact != 0 && c.from == nil {
-		if err := x.opts.Store.Sync(); err != nil {
+		if err := x.opts.Store.CommitAll(); err != nil {
 			return err
 		}
 	}

@@ -123,7 +123,7 @@ func (r *Repair) fenceHere(leader ring.NodeID, table *ring.Ring, at version.HLC,
 		return nil, err
 	}
 	r.opts.Barrier()
-	if err := r.opts.Store.Sync(); err != nil { // hints are looked for among what is committed
+	if err := r.opts.Store.CommitAll(); err != nil { // hints are looked for among what is committed
 		return nil, err
 	}
 	held = map[ring.Partition]hold{}

@@ -56,7 +56,9 @@ type Figures struct {
 
 	Running int   // tasks
 	Foreign int64 // partitions with something in them that have moved away and are to be dropped
-	Rate    int64 // bytes a second that background work may cost now
+	Owed    int   // partitions of other nodes that are owed a repair: hints for them did not fit
+
+	Steering // of all of it
 }
 
 // Figures returns the present ones.
@@ -70,7 +72,10 @@ func (r *Repair) Figures() Figures {
 		BytesSent: c.sent.Load(), BytesReceived: c.received.Load(),
 		Stable: c.stable.Load(), Refilled: c.refilled.Load(),
 		Foreign: c.foreign.Load(), FillBytes: c.fillBytes.Load(),
-		Rate: r.admission.present(),
+		Steering: r.admission.present(),
+	}
+	for _, m := range r.opts.Peers.Ring().Members() {
+		f.Owed += len(r.opts.Store.RepairOwed(m.ID))
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

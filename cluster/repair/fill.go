@@ -241,7 +241,7 @@ func (s *service) holding() error {
 	if err := s.in.end(); err != nil {
 		return err
 	}
-	if err := s.opts.Store.Sync(); err != nil {
+	if err := s.opts.Store.CommitAll(); err != nil {
 		return err
 	}
 	for _, p := range asked {

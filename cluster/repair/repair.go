@@ -44,7 +44,7 @@ type Store interface {
 	GetEncoded(db uint8, user []byte, dst []byte) (text []byte, seq uint64, err error)
 	Merge(db uint8, user []byte, nowMS int64, remote, o *version.Object, from store.Levels) (seq uint64, changed bool, err error)
 	Commit(seq uint64) error
-	Sync() error
+	CommitAll() error
 	DropPartition(p ring.Partition) error
 
 	Levels(p ring.Partition) store.Levels
