@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"cartwheel/cluster/ring"
 )
 
 // openBatch gathers the changes that the next commit makes durable.
@@ -42,6 +44,9 @@ type rowBatch struct {
 	gone [][2][]byte
 	// soonestMS is when the first expiry row in it is due; 0: there is none.
 	soonestMS int64
+	// touched says of which tokens there are objects' rows, by their first bits; of
+	// what gather has made.
+	touched [tokenBuckets / 64]uint64
 	// index has, for each token of an object's row, the last row of it; for gather.
 	index map[uint64]int32
 }
@@ -87,14 +92,18 @@ func (b *rowBatch) removeRange(from, to []byte) {
 	})
 }
 
-// touches says whether a change of a row from one up to another is in it.
-func (b *rowBatch) touches(from, to []byte) bool {
+// tokenBuckets is how finely it is known what a gathered batch touches.
+const tokenBuckets = 4096
+
+func tokenBucket(t ring.Token) int { return int(t >> (64 - 12)) }
+
+// touches says whether an object's row of these tokens may be in it.
+func (b *rowBatch) touches(first, last ring.Token) bool {
 	if len(b.gone) > 0 {
 		return true
 	}
-	for i := range b.rows {
-		key := b.keys[b.rows[i].from:b.rows[i].to]
-		if bytes.Compare(key, from) >= 0 && bytes.Compare(key, to) < 0 {
+	for i := tokenBucket(first); i <= tokenBucket(last); i++ {
+		if b.touched[i/64]&(1<<(i%64)) != 0 {
 			return true
 		}
 	}
@@ -192,6 +201,8 @@ func (b *rowBatch) gather(from *rowBatch) {
 					continue
 				}
 			}
+			i := tokenBucket(ring.Token(token))
+			b.touched[i/64] |= 1 << (i % 64)
 			b.index[token] = at // any later row of this token comes after it
 		}
 		start := len(b.keys)

@@ -38,7 +38,7 @@ func (s *Store) scanObjects(from pebble.Reader, first, last ring.Token, visit fu
 // is known. It sees what is committed; what it passes is valid during the call.
 func (s *Store) Scan(first, last ring.Token, visit func(k Key, o *version.Object) bool) error {
 	var o version.Object
-	if err := s.checkpointRange(tokenRange(prefixObject, first, last)); err != nil {
+	if err := s.checkpointTokens(first, last); err != nil {
 		return err
 	}
 	err := s.scanObjects(s.db, first, last, func(k Key, text []byte) error {

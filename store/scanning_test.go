@@ -72,7 +72,7 @@ func TestAScanLeavesAloneWhatIsGatheredElsewhere(t *testing.T) {
 		return n
 	}
 	before := s.checkpointed.Load()
-	if n := scan(0, at-1) + scan(at+1, ^ring.Token(0)); n != 0 || s.checkpointed.Load() != before {
+	if n := scan(0, at-1<<52) + scan(at+1<<52, ^ring.Token(0)); n != 0 || s.checkpointed.Load() != before {
 		t.Errorf("beside it: %d objects, and checkpoint %d after %d", n, s.checkpointed.Load(), before)
 	}
 	if n := scan(at, at); n != 1 || s.checkpointed.Load() == before {
