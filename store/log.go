@@ -59,6 +59,7 @@ type segment struct {
 	name   string
 	file   vfs.File
 	bytes  int64
+	extent int64       // of the file
 	dirty  atomic.Bool // written since it was synced
 }
 
@@ -68,6 +69,7 @@ const (
 	logRecordHeader  = 8 + 4
 	logSparePrefix   = "spare-"
 	logFileSuffix    = ".log"
+	extendBytes      = 1 << 20
 	// logBufferBytesMax is how much memory for the forming of records is kept.
 	logBufferBytesMax = 1 << 20
 
@@ -105,6 +107,9 @@ func (l *commitLog) append(rows *rowBatch) error {
 	}
 	binary.BigEndian.PutUint32(buf[8:], uint32(len(form)))
 	binary.BigEndian.PutUint64(buf, l.current.checksum(buf[8:]))
+	if err := l.extend(len(buf)); err != nil {
+		return fmt.Errorf("extend the commit log: %w", err)
+	}
 	if _, err := l.current.file.Write(buf); err != nil {
 		return fmt.Errorf("write the commit log: %w", err)
 	}
@@ -116,6 +121,21 @@ func (l *commitLog) append(rows *rowBatch) error {
 	if err := l.current.file.SyncData(); err != nil {
 		return fmt.Errorf("sync the commit log: %w", err)
 	}
+	return nil
+}
+
+// extend sees to it that what is written next does not make the file longer, where each
+// write is synced: the length is one more thing that would have to be.
+func (l *commitLog) extend(by int) error {
+	g := l.current
+	if l.mode != SyncAlways || g.bytes+int64(by) <= g.extent {
+		return nil
+	}
+	zeros := make([]byte, max(extendBytes, by))
+	if _, err := g.file.WriteAt(zeros, g.extent); err != nil {
+		return err
+	}
+	g.extent += int64(len(zeros))
 	return nil
 }
 
@@ -176,9 +196,13 @@ func (l *commitLog) rotateTo(number uint64) error {
 func (g *segment) begin(before logPosition) error {
 	header := append(make([]byte, 8), before.encode()...)
 	binary.BigEndian.PutUint64(header, g.checksum(header[8:]))
-	g.bytes = logSegmentHeader
+	info, err := g.file.Stat()
+	if err != nil {
+		return err
+	}
+	g.bytes, g.extent = logSegmentHeader, max(info.Size(), logSegmentHeader)
 	g.dirty.Store(true)
-	_, err := g.file.Write(header)
+	_, err = g.file.Write(header)
 	return err
 }
 
