@@ -42,9 +42,9 @@ type gathered struct {
 
 const (
 	// checkpointBytesMax is how much is gathered between two checkpoints.
-	checkpointBytesMax = 16 << 20
+	checkpointBytesMax = 24 << 20
 	// logBytesMax is how long the log becomes before a checkpoint.
-	logBytesMax = 64 << 20
+	logBytesMax = 128 << 20
 	// logStallTimes as long, the log makes commits wait until it is retired.
 	logStallTimes = 4
 )

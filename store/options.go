@@ -86,8 +86,10 @@ type Options struct {
 	// dropDelay is how long what DropPartition and FLUSHALL drop may keep its
 	// room on the disk for want of other writes. Default: 10 s; a test sets it.
 	dropDelay time.Duration
-	// memtableBytes is the size of a memtable where a test sets it.
+	// memtableBytes is the size of a memtable where a test sets it, stallMax likewise
+	// for how long Pebble's background work may fail while somebody waits for it.
 	memtableBytes int64
+	stallMax      time.Duration
 	// Log receives what the store and Pebble have to say. Default: nothing.
 	Log zerolog.Logger
 }

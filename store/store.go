@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -93,7 +94,7 @@ type stats struct {
 // write-ahead log has been replayed.
 func Open(opts Options) (_ *Store, err error) {
 	opts = opts.withDefaults()
-	s := &Store{opts: opts, log: opts.Log, fs: opts.FS, stop: make(chan struct{}), failed: make(chan struct{}), gaveUp: make(chan struct{}), stallMax: stallMax}
+	s := &Store{opts: opts, log: opts.Log, fs: opts.FS, stop: make(chan struct{}), failed: make(chan struct{}), gaveUp: make(chan struct{}), stallMax: cmp.Or(opts.stallMax, stallMax)}
 	if s.opts.Watermark == nil {
 		s.opts.Watermark = func(p ring.Partition) version.HLC { return s.Levels(p).Purge }
 	}
@@ -144,8 +145,8 @@ func (s *Store) openState(wasClean bool) error {
 	s.locks = make([]sync.Mutex, q)
 	s.open.seq = 1
 	s.gathered.rows = &rowBatch{}
-	s.checkpointBytes = int(min(s.opts.MemoryBytes/16, checkpointBytesMax))
-	s.logBytes = min(s.opts.MemoryBytes/4, logBytesMax)
+	s.checkpointBytes = int(min(s.opts.MemoryBytes/10, checkpointBytesMax))
+	s.logBytes = min(s.opts.MemoryBytes/2, logBytesMax)
 	if err := s.impatiently(s.replayLog); err != nil {
 		return fmt.Errorf("replay the commit log: %w", err)
 	}
