@@ -185,7 +185,7 @@ func (c *Coordinator) watermark(p ring.Partition) version.HLC {
 	switch v := c.view.Load(); {
 	case v.ring == nil:
 		return 0
-	case v.alone:
+	case v.alone && !c.store.HoldsHints(): // what they hold may be older than what is here
 		return store.Everything
 	}
 	return c.store.Levels(p).Purge

@@ -256,6 +256,29 @@ func (op *operation) underWay() bool {
 	return false
 }
 
+// levels are those of the merged object. Where nobody who answered has all that was
+// deleted up to the purge, nobody says what is.
+func (op *operation) levels() store.Levels {
+	if !op.trusted() {
+		return store.Levels{Stable: op.stable}
+	}
+	return store.Levels{Stable: op.stable, Purge: op.purge}
+}
+
+// trusted says whether an answer comes from a node that has everything up to the
+// greatest purge among the answers.
+func (op *operation) trusted() bool {
+	if op.here && op.own.Stable >= op.purge {
+		return true
+	}
+	for i := range op.answers {
+		if a := &op.answers[i]; !a.same && a.levels.Stable >= op.purge {
+			return true
+		}
+	}
+	return false
+}
+
 // underWayFor reports the same of requests for one node.
 func (op *operation) underWayFor(node int) bool {
 	for _, r := range op.requests {
@@ -269,7 +292,7 @@ func (op *operation) underWayFor(node int) bool {
 // settleRead ends a read that has its answers: at once where they agree, else
 // when a quorum holds what they make together.
 func (op *operation) settleRead() (notify func()) {
-	if op.merged && op.stable < op.purge {
+	if op.merged && op.stable < op.purge && op.trusted() {
 		if err := op.mergeVouched(); err != nil {
 			return op.tell(wireError(err))
 		}
@@ -295,7 +318,7 @@ func (op *operation) settleRead() (notify func()) {
 	}
 	if op.place.holds() {
 		if !op.here || op.hash != merged {
-			seq, _, err := op.c.store.Merge(op.db, op.key, op.c.store.NowMS(), op.object, &version.Object{}, store.Levels{Stable: op.stable, Purge: op.purge})
+			seq, _, err := op.c.store.Merge(op.db, op.key, op.c.store.NowMS(), op.object, &version.Object{}, op.levels())
 			if err != nil {
 				return op.tell(wireError(err))
 			}

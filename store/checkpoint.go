@@ -377,6 +377,7 @@ func (s *Store) replayLog() error {
 	}
 	s.commitLog = log
 	if found.gap || found.stray > 0 {
+		s.logLost = true
 		s.stats.corrupt.Add(1)
 		s.log.Error().Bool("segments_missing", found.gap).Int64("bytes", found.stray).
 			Msg("the commit log has commits behind a place that cannot be read: a power cut where it is not synced always, or a bad disk; they are left out")

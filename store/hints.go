@@ -81,6 +81,9 @@ func (h *hints) count(owner ring.NodeID, hints, bytes, atMS int64) {
 	}
 }
 
+// HoldsHints says whether anything is held for anyone.
+func (s *Store) HoldsHints() bool { return s.hints.total.Load() > 0 }
+
 // HintOwners returns what is held for each owner that hints are held for.
 func (s *Store) HintOwners() []HintStat {
 	s.hints.mu.Lock()

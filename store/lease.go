@@ -109,5 +109,13 @@ func (l *lease) move(h version.HLC) error {
 	return nil
 }
 
+// cover makes what is issued from now on be above h, over restarts too.
+func (l *lease) cover(h version.HLC) error {
+	if h <= version.HLC(l.bound.Load()) {
+		return nil
+	}
+	return l.move(h)
+}
+
 // wait returns when no bound is being moved in the background.
 func (l *lease) wait() { l.movers.Wait() }

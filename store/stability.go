@@ -70,6 +70,7 @@ func (s *Store) loadStability() error {
 		row.stable.Store(binary.BigEndian.Uint64(b))
 		row.purge.Store(binary.BigEndian.Uint64(b[8:]))
 		row.refilling.Store(b[16]&flagRefilling != 0)
+		s.issueAbove(max(version.HLC(row.stable.Load()), version.HLC(row.purge.Load())))
 	}
 	return nil
 }
@@ -77,7 +78,8 @@ func (s *Store) loadStability() error {
 // Levels returns those of a partition here.
 func (s *Store) Levels(p ring.Partition) Levels {
 	row := &s.stability.rows[p]
-	return Levels{version.HLC(row.stable.Load()), version.HLC(row.purge.Load())}
+	purge := row.purge.Load() // first: stable may be raised between
+	return Levels{version.HLC(row.stable.Load()), version.HLC(purge)}
 }
 
 // Refilling says whether a partition is to be filled anew: it lacks, or has still,
@@ -197,6 +199,12 @@ func (s *Store) forgetStable(p ring.Partition) error {
 	})
 }
 
+// forgetAllStable notes that nothing is known to be stable here, since commits were
+// lost.
+func (s *Store) forgetAllStable() error {
+	return s.changeStability(func(_ ring.Partition, st *standing) { st.Stable = 0 })
+}
+
 // reconcile takes from the two objects of one key, the one here and one from
 // elsewhere, what either side has forgotten the end of, and returns the other; the
 // caller holds the partition's lock.
@@ -230,6 +238,9 @@ func (s *Store) reconcile(p ring.Partition, here, other *version.Object, from Le
 // any more has stored it; who comes later finds the HLC observed.
 func (s *Store) Fence(at version.HLC, partitions []ring.Partition) error {
 	if err := s.Observe(at); err != nil {
+		return err
+	}
+	if err := s.lease.cover(at); err != nil { // also what is issued after a crash
 		return err
 	}
 	for _, p := range partitions {

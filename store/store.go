@@ -56,6 +56,7 @@ type Store struct {
 	commitMu  sync.Mutex    // held by the one who commits
 	committed atomic.Uint64 // the last sequence whose commit is done
 	commitLog *commitLog
+	logLost   bool // replay has found that commits are missing
 
 	gathered     gathered
 	checkpointed atomic.Uint64 // the last sequence whose rows Pebble has
@@ -156,6 +157,11 @@ func (s *Store) openState(wasClean bool) error {
 	s.disk.update(s)
 	if err := s.loadStability(); err != nil {
 		return fmt.Errorf("read what is stable: %w", err)
+	}
+	if s.logLost {
+		if err := s.forgetAllStable(); err != nil {
+			return fmt.Errorf("forget what was stable: %w", err)
+		}
 	}
 	if err := s.loadMarks(); err != nil {
 		return fmt.Errorf("read the flush marks: %w", err)

@@ -104,7 +104,11 @@ func (r *Repair) dropOne(ctx context.Context, table *ring.Ring, p ring.Partition
 			return false, err
 		}
 	}
-	if r.opts.Peers.Ring() != table || !r.mayDrop(table, p) || r.opts.Store.Root(p) != before {
+	if !r.beginDrop(table, p) {
+		return false, nil
+	}
+	defer r.endDrop(p)
+	if !r.mayDrop(table, p) || r.opts.Store.Root(p) != before {
 		return false, nil
 	}
 	if err := r.opts.Store.DropPartition(p); err != nil {
@@ -113,4 +117,24 @@ func (r *Repair) dropOne(ctx context.Context, table *ring.Ring, p ring.Partition
 	r.counters.dropped.Add(1)
 	r.log.Info().Uint32("partition", uint32(p)).Msg("a partition that has moved away is dropped")
 	return true, nil
+}
+
+// beginDrop notes that a partition is being dropped, while the ring is still the
+// same: if it moves back here meanwhile, it is filled only afterwards, or what is about to
+// go would be taken for what has come.
+func (r *Repair) beginDrop(table *ring.Ring, p ring.Partition) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ring != table || r.opts.Peers.Ring() != table {
+		return false
+	}
+	r.dropping[p] = true
+	return true
+}
+
+func (r *Repair) endDrop(p ring.Partition) {
+	r.mu.Lock()
+	delete(r.dropping, p)
+	r.mu.Unlock()
+	r.poke()
 }

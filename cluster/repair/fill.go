@@ -53,7 +53,7 @@ func (r *Repair) fillsFrom(table *ring.Ring, source ring.NodeID) (fills []*fill)
 	defer r.mu.Unlock()
 	for _, f := range r.fills {
 		from, _ := r.sources(table, f.move)
-		if f.filledAt.IsZero() && !f.done[source] && slices.Contains(from, source) {
+		if f.filledAt.IsZero() && !f.done[source] && slices.Contains(from, source) && !r.dropping[f.move.Partition] {
 			fills = append(fills, f)
 		}
 	}
@@ -172,17 +172,16 @@ func (x *exchange) fillLevels(fills []*fill, levels map[ring.Partition]store.Lev
 	return x.opts.Store.RaisePurge(purged)
 }
 
-// stableOf returns up to where everything is here once the move is filled; the
-// caller holds mu.
-func (f *fill) stableOf() version.HLC {
-	least := store.Everything
+// stableOf returns up to where everything is here once the move is filled: what a
+// source had that has itself all that was purged up to an HLC. trusted says that there was
+// one; the caller holds mu.
+func (f *fill) stableOf(purge version.HLC) (least version.HLC, trusted bool) {
 	for source := range f.done {
-		least = min(least, f.levels[source].Stable)
+		if stable := f.levels[source].Stable; stable >= purge && (!trusted || stable < least) {
+			least, trusted = stable, true
+		}
 	}
-	if len(f.done) == 0 {
-		return 0
-	}
-	return least
+	return least, trusted
 }
 
 // fillOne fills one partition from one source.

@@ -21,7 +21,11 @@ type merging struct {
 	refused []int        // numbers of objects from the future
 }
 
+// One that has itself forgotten is not believed about what is deleted.
 func (r *Repair) newMerging(from store.Levels) *merging {
+	if from.Stable < from.Purge {
+		from.Purge = 0
+	}
 	return &merging{store: r.opts.Store, from: from, nowMS: r.opts.Store.NowMS()}
 }
 

@@ -120,10 +120,15 @@ func (r *Repair) commitFilled(ctx context.Context) error {
 	if r.ring == table { // else the plan is to be made anew first
 		moves, _ = r.filledMoves(table, r.opts.Now())
 	}
-	stable := map[ring.Partition]version.HLC{}
+	stable, unsure := map[ring.Partition]version.HLC{}, map[ring.Partition]version.HLC{}
 	for _, m := range moves {
-		if m.To == r.self {
-			stable[m.Partition] = r.fills[m].stableOf()
+		if m.To != r.self {
+			continue
+		}
+		purge := r.opts.Store.Levels(m.Partition).Purge
+		var trusted bool
+		if stable[m.Partition], trusted = r.fills[m].stableOf(purge); !trusted {
+			unsure[m.Partition] = purge // it is filled anew once this node owns it
 		}
 	}
 	r.mu.Unlock()
@@ -131,6 +136,9 @@ func (r *Repair) commitFilled(ctx context.Context) error {
 		return nil
 	}
 	if err := r.opts.Store.RaiseStable(stable); err != nil {
+		return err
+	}
+	if err := r.opts.Store.Distrust(unsure); err != nil {
 		return err
 	}
 	slices.SortFunc(moves, compareMoves)

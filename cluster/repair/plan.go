@@ -81,9 +81,10 @@ func (r *Repair) planHints(table *ring.Ring, now time.Time) {
 			r.schedule.want(task{hintsTask, st.Owner}, now)
 		}
 	}
-	for _, m := range table.Members() {
-		if m.ID != r.self && r.opts.Peers.Up(m.ID) && len(r.opts.Store.RepairOwed(m.ID)) > 0 {
-			r.schedule.want(task{owedTask, m.ID}, now)
+	for _, owner := range r.opts.Store.RepairsOwed() {
+		// What is owed to who is no member any more is crossed off.
+		if _, is := table.Member(owner); owner != r.self && (!is || r.opts.Peers.Up(owner)) {
+			r.schedule.want(task{owedTask, owner}, now)
 		}
 	}
 }

@@ -45,6 +45,7 @@ type Store interface {
 	Merge(db uint8, user []byte, nowMS int64, remote, o *version.Object, from store.Levels) (seq uint64, changed bool, err error)
 	Commit(seq uint64) error
 	CommitAll() error
+	Sync() error
 	DropPartition(p ring.Partition) error
 
 	Levels(p ring.Partition) store.Levels
@@ -192,6 +193,7 @@ type Repair struct {
 	departs  bool                         // this node is leaving, and owns nothing any more
 	proposed proposal                     // the latest that was agreed to
 	foreign  map[ring.Partition]time.Time // not of this node, and since when
+	dropping map[ring.Partition]bool
 	owed     map[owedKey]*owedRepair
 	settling settling
 	round    *round // that this node leads; nil: none is under way
@@ -215,6 +217,7 @@ func New(opts Options) *Repair {
 		schedule:  newSchedule(),
 		fills:     map[ring.Move]*fill{},
 		foreign:   map[ring.Partition]time.Time{},
+		dropping:  map[ring.Partition]bool{},
 		owed:      map[owedKey]*owedRepair{},
 		swept:     map[ring.NodeID]uint64{},
 		held:      map[ring.Partition]hold{},

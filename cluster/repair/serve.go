@@ -222,6 +222,12 @@ func (s *service) objects() error {
 	if err := m.commit(); err != nil {
 		return err
 	}
+	if m.count > 0 {
+		// Whoever pushes may remove its own copy then, which may have been on its disk for long.
+		if err := s.opts.Store.Sync(); err != nil {
+			return err
+		}
+	}
 	s.objectCount += m.count
 	s.counters.repaired.Add(uint64(m.changed))
 	s.counters.refused.Add(uint64(len(m.refused)))

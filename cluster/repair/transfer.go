@@ -38,7 +38,9 @@ func (x *exchange) settle(ctx context.Context, c *comparison, in *reader) (reach
 	if c.from == nil {
 		x.peerHad = x.peerHas
 	}
-	behind := x.opts.Store.Levels(c.partition).Stable < x.peerHas.Purge && x.mode&modePushOnly == 0
+	// A peer that has itself forgotten does not say what is deleted.
+	behind := x.opts.Store.Levels(c.partition).Stable < x.peerHas.Purge && x.peerHas.Purge <= x.peerHas.Stable &&
+		x.mode&modePushOnly == 0
 	if flags := in.byte(); flags&flagReached != 0 {
 		k := in.key()
 		reached = &k
