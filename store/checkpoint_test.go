@@ -543,7 +543,7 @@ func TestAfterAFailureReadsStay(t *testing.T) {
 				}
 			}
 		})
-		time.Sleep(after)
+		time.Sleep(after) // not for anything: the moment of the fault is what is random
 		f.on.Store(true)
 		writing.Wait()
 		close(stop)
