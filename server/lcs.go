@@ -42,12 +42,11 @@ func lcs(c *call) {
 }
 
 func (c *call) lcsReply(a, b []byte, onlyLen, idx, withLen bool, minLen int64) {
+	if int64(len(a)+1)*int64(len(b)+1) > lcsPairsMax {
+		c.w.Error("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len")
+		return
+	}
 	if onlyLen {
-		// The table is not kept, but all of it is counted through.
-		if len(b) > 0 && len(a) > 8*lcsBytesMax/len(b) {
-			c.w.Error("ERR " + redisvalue.ErrLCSTooLarge.Error())
-			return
-		}
 		n, err := redisvalue.LCSLen(c.s.ctx, a, b, lcsBytesMax)
 		if err != nil {
 			c.w.Error("ERR " + err.Error())

@@ -20,6 +20,9 @@ const (
 	keepAlive = 300 * time.Second
 	// lcsBytesMax is the memory of one LCS.
 	lcsBytesMax = 64 << 20
+	// lcsPairsMax is how many pairs of bytes one LCS compares. It is where a Redis with its default
+	// proto-max-bulk-len stops, whose table takes four bytes a pair; here it bounds the time.
+	lcsPairsMax = 512 << 20 / 4
 )
 
 // initLimits derives from the memory budget what one client, and all together,

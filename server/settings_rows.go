@@ -74,6 +74,7 @@ func (s *Server) limitRows() []setting {
 		fixedInt("loop-arguments-max", loopArgsMax),
 		fixedInt("tls-handshake-timeout", int64(handshakeTimeout/time.Second)),
 		fixedInt("lcs-bytes-max", lcsBytesMax),
+		fixedInt("lcs-pairs-max", lcsPairsMax),
 		fixedInt("slowlog-arguments-max", slowlogArgsMax),
 		fixedInt("slowlog-argument-bytes-max", slowlogArgBytesMax),
 	}

@@ -131,6 +131,26 @@ last
 -CROSSSLOT Keys in request don't hash to the same slot`)
 }
 
+func TestLongestCommonSubsequenceComparesNoMorePairsThanRedis(t *testing.T) {
+	c := connect(t)
+	const most = 11584 // (most+1)² pairs are fewer than lcsPairsMax, and (most+2)² are more
+	c.talk(fmt.Sprintf(`
+> SETRANGE a %[1]d x
+:%[2]d
+> SETRANGE b %[1]d x
+:%[2]d
+> LCS a b LEN
+:%[2]d
+> APPEND a x
+:%[3]d
+> APPEND b x
+:%[3]d
+> LCS a b LEN
+-ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len
+> LCS a b
+-ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len`, most-1, most, most+1))
+}
+
 func TestLongestCommonSubsequence(t *testing.T) {
 	c := connect(t)
 	c.talk(`
