@@ -22,9 +22,10 @@ const (
 	promise  // promised; accepted and value are what was accepted before
 	vote     // accepted
 	refusal  // accepted is the higher ballot that has been promised
-	newer    // value is a newer committed document
+	newer    // a newer document is committed; to a fetch, value is that
 	abstain  // neither for nor against; value is the reason, a text
-	kindLast = abstain
+	behind   // prepare again, with the base: it is not known here yet
+	kindLast = behind
 )
 
 // A message is a request to an acceptor or its reply. A reply bears the epoch and
@@ -36,7 +37,7 @@ type message struct {
 	ballot   ballot
 	accepted ballot
 	baseSum  uint64 // checksum of the proposer's document, epoch-1
-	base     []byte // that document, with prepare only
+	base     []byte // that document, with the prepare of who is behind
 	value    []byte
 }
 

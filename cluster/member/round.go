@@ -22,16 +22,27 @@ type round struct {
 	ballot ballot
 	value  []byte // proposed, once voting
 
-	voting  bool
-	voters  map[ring.NodeID]bool // whether it has answered what is asked now
-	answers int
+	voting   bool
+	voters   map[ring.NodeID]verdict // on what is asked now
+	answers  int                     // for it
+	failures int                     // against it, or none that counts
+	promised []ring.NodeID           // who was for it when promises were asked for
 
 	adopted   []byte // accepted before, under the highest ballot
 	adoptedAt ballot
-	beatenBy  ballot // a higher ballot was promised
-	newer     []byte // a newer document was heard of
-	reason    string // why somebody abstained
+	beatenBy  ballot      // a higher ballot was promised
+	newer     ring.NodeID // has a newer document; zero: nobody is known to
+	reason    string      // why somebody abstained
 }
+
+// A verdict is what has become of asking one voter.
+type verdict uint8
+
+const (
+	waiting verdict = iota
+	failed
+	given
+)
 
 // newRound returns a round on top of s under a ballot above beaten and above all
 // that s has promised, and the state that must be durable before it begins: a
@@ -39,14 +50,15 @@ type round struct {
 func newRound(s state, self ring.NodeID, beaten ballot) (state, *round) {
 	counter := max(s.pending().promised.counter, beaten.counter) + 1
 	s = s.promising(ballot{counter: counter, proposer: self})
-	r := &round{base: s, ballot: s.record.promised, voters: make(map[ring.NodeID]bool, len(s.document.Members))}
+	r := &round{base: s, ballot: s.record.promised, voters: make(map[ring.NodeID]verdict, len(s.document.Members))}
 	for i := range s.document.Members {
-		r.voters[s.document.Members[i].ID] = false
+		r.voters[s.document.Members[i].ID] = waiting
 	}
 	return s, r
 }
 
-// request returns what to ask the voters now.
+// request returns what to ask the voters now. The base goes only to those who lack it
+// (withBase): it may be long, and they are many.
 func (r *round) request() message {
 	m := message{
 		kind:    prepare,
@@ -57,28 +69,71 @@ func (r *round) request() message {
 	}
 	if r.voting {
 		m.kind, m.value = accept, r.value
-	} else {
+	}
+	return m
+}
+
+// withBase returns the request for a voter that has an older document.
+func (r *round) withBase() message {
+	m := r.request()
+	if !r.voting {
 		m.base = r.base.form
 	}
 	return m
 }
 
+// order returns the voters in the order in which to ask them: this node, those who
+// have promised, who were alive a moment ago, then the others.
+func (r *round) order() []ring.NodeID {
+	self := r.ballot.proposer
+	asked := map[ring.NodeID]bool{self: true}
+	order := []ring.NodeID{self}
+	add := func(id ring.NodeID) {
+		if _, voter := r.voters[id]; voter && !asked[id] {
+			asked[id] = true
+			order = append(order, id)
+		}
+	}
+	for _, id := range r.promised {
+		add(id)
+	}
+	for i := range r.base.document.Members {
+		add(r.base.document.Members[i].ID)
+	}
+	return order
+}
+
+// fail notes that a voter's answer did not come, or does not count.
+func (r *round) fail(voter ring.NodeID) {
+	if of, is := r.voters[voter]; is && of == waiting {
+		r.voters[voter] = failed
+		r.failures++
+	}
+}
+
+// hopeless says that those who have not failed are no majority.
+func (r *round) hopeless() bool { return len(r.voters)-r.failures < r.needed() }
+
+// overtaken says that the epoch has been decided without this round.
+func (r *round) overtaken() bool { return r.newer != ring.NodeID{} }
+
 // take counts a reply.
 func (r *round) take(from ring.NodeID, reply message) {
-	answered, voter := r.voters[from]
+	before, voter := r.voters[from]
 	if !voter || reply.epoch != r.base.document.Epoch+1 || reply.ballot != r.ballot {
 		return
 	}
+	r.fail(from) // unless it counts
 	switch {
 	case reply.kind == newer:
-		r.newer = reply.value
+		r.newer = from
 	case reply.kind == refusal:
 		if r.beatenBy.less(reply.accepted) {
 			r.beatenBy = reply.accepted
 		}
 	case reply.kind == abstain:
 		r.reason = fmt.Sprintf("%s: %.100s", from, reply.value)
-	case answered:
+	case before == given:
 	case reply.kind == vote && r.voting:
 		r.count(from)
 	case reply.kind == promise && !r.voting && r.adopt(reply):
@@ -87,8 +142,14 @@ func (r *round) take(from ring.NodeID, reply message) {
 }
 
 func (r *round) count(from ring.NodeID) {
-	r.voters[from] = true
+	if r.voters[from] == failed {
+		r.failures--
+	}
+	r.voters[from] = given
 	r.answers++
+	if !r.voting {
+		r.promised = append(r.promised, from)
+	}
 }
 
 // adopt notes what a promise says was accepted before. It is false where that
@@ -118,9 +179,8 @@ func (r *round) propose(own []byte) {
 	if r.adopted != nil {
 		r.value = r.adopted
 	}
-	r.voting, r.answers = true, 0
-	clear(r.voters)
-	for i := range r.base.document.Members {
-		r.voters[r.base.document.Members[i].ID] = false
+	r.voting, r.answers, r.failures = true, 0, 0
+	for id := range r.voters {
+		r.voters[id] = waiting
 	}
 }
