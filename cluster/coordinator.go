@@ -89,6 +89,7 @@ type Coordinator struct {
 	port       *member.Port
 	lives      lives
 	members    members
+	unsent     unsent
 
 	operations sync.Pool // of *operation
 	young      young
