@@ -2,6 +2,7 @@ package member
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -12,6 +13,8 @@ import (
 
 	"cartwheel/cluster/ring"
 )
+
+var agreementMembers = flag.Int("agreement-members", 200, "how many members agree in the tests of many")
 
 // scaleDelayMax is of each message: up to 20 ms there and 20 ms back.
 const scaleDelayMax = 20 * time.Millisecond
@@ -134,10 +137,13 @@ func (c *crowd) agree(proposers int) (requests, bytes int) {
 // scaleAgreeMax is of virtual time; it takes a tenth of that.
 const scaleAgreeMax = 20 * time.Second
 
+// The figures of ARCHITECTURE.md, "Scale":
+//
+//	go test ./cluster/member -run 'MembersAgree|RivalsAgree' -v -args -agreement-members 1000
 func TestHundredsOfMembersAgreeThoughManyAreDead(t *testing.T) {
-	for _, dead := range []int{0, 60, 99} {
+	for _, percent := range []int{0, 30, 49} {
 		synctest.Test(t, func(t *testing.T) {
-			c := newCrowd(t, 200, dead)
+			c := newCrowd(t, *agreementMembers, *agreementMembers*percent/100)
 			defer c.net.close()
 			// A promise, a vote and a telling each: no member is asked twice.
 			if requests, _ := c.agree(1); requests > 3*len(c.members) {
@@ -149,7 +155,7 @@ func TestHundredsOfMembersAgreeThoughManyAreDead(t *testing.T) {
 
 func TestManyRivalsAgreeOneAfterTheOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(t, 200, 60)
+		c := newCrowd(t, *agreementMembers, *agreementMembers*30/100)
 		defer c.net.close()
 		if requests, _ := c.agree(6); requests > 30*len(c.members) {
 			t.Errorf("seed %d: a decree takes %d requests", c.seed, requests)
