@@ -19,7 +19,7 @@ const (
 	askPatience = 100 * time.Millisecond
 
 	// beatenPatience is how long a round that has met a higher ballot still waits for
-	// a majority: the dead would have it wait for all of callTimeout.
+	// a majority of promises: the dead would have it wait for all of callTimeout.
 	beatenPatience = 250 * time.Millisecond
 )
 
@@ -31,7 +31,8 @@ func (a *Agreement) ask(ctx context.Context, r *round) {
 	defer cancel()
 	request, withBase := r.request(), r.withBase()
 	form := request.append(nil)
-	var mu sync.Mutex // guards r
+	var mu sync.Mutex // guards r and beaten
+	before := r.beatenBy
 	var beaten *time.Timer
 	defer func() {
 		if beaten != nil {
@@ -57,7 +58,13 @@ func (a *Agreement) ask(ctx context.Context, r *round) {
 		if r.settled() || r.overtaken() || r.hopeless() {
 			cancel()
 		}
-		if beaten == nil && !r.beatenBy.none() {
+		switch {
+		case r.beatenBy == before || beaten != nil:
+		case r.voting:
+			// Who refuses a vote has promised a higher ballot, and will not be alone in
+			// that: the others need not be sent a document for nothing.
+			cancel()
+		default:
 			beaten = time.AfterFunc(beatenPatience, cancel)
 		}
 	})
