@@ -153,7 +153,10 @@ func (s state) decide(m, reply message) (state, message) {
 		return s, reply
 	}
 	if m.kind == prepare {
-		reply.kind, reply.accepted, reply.value = promise, r.accepted, r.value
+		reply.kind, reply.accepted = promise, r.accepted
+		if m.accepted == r.accepted { // one of many is asked for it
+			reply.value = r.value
+		}
 		return s.promising(m.ballot), reply
 	}
 	if err := s.follows(m.value); err != nil {

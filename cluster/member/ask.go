@@ -70,6 +70,24 @@ func (a *Agreement) ask(ctx context.Context, r *round) {
 	})
 }
 
+// complete has a round with a majority of promises know what it must propose, and says
+// whether it does.
+func (a *Agreement) complete(ctx context.Context, r *round) bool {
+	if !r.lacks() {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	wanted := r.wanted()
+	reply, err := a.call(ctx, r.adoptedBy, &wanted, wanted.append(nil))
+	if err != nil {
+		a.opts.Log.Debug().Err(err).Stringer("node", r.adoptedBy).Msg("a member does not show what it has accepted")
+		return false
+	}
+	r.take(r.adoptedBy, reply)
+	return !r.lacks()
+}
+
 // callAll calls call for each node, of requests of that size, and returns when all
 // calls have returned. Each has callTimeout; none is begun when ctx is done.
 func (a *Agreement) callAll(ctx context.Context, nodes []ring.NodeID, size int, call func(context.Context, ring.NodeID)) {

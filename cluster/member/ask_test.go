@@ -80,3 +80,45 @@ func TestVotesAreAskedForWhereAPromiseCameFrom(t *testing.T) {
 		t.Error("a vote that came after a refusal does not count")
 	}
 }
+
+// A value is long, and hundreds may have accepted it.
+func TestWhatWasAcceptedIsShownByOneOnly(t *testing.T) {
+	members := []ring.Member{memberOf(nodeID(1)), memberOf(nodeID(2)), memberOf(nodeID(3))}
+	s, _, err := state{}.withDocument(documentOf(1, "first", members...).Append(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	value := documentOf(2, "accepted", members...).Append(nil)
+	acceptor := map[ring.NodeID]state{}
+	for i := range 3 {
+		acceptor[nodeID(i+1)] = s
+	}
+	_, first := newRound(s, nodeID(3), ballot{})
+	first.propose(value)
+	for i := range 2 { // it is chosen
+		id := nodeID(i + 1)
+		next, reply := acceptor[id].answer(id, nodeID(3), first.request())
+		if acceptor[id] = next; reply.kind != vote {
+			t.Fatalf("kind %d", reply.kind)
+		}
+	}
+	_, second := newRound(s, nodeID(3), ballot{counter: 5})
+	for i := range 2 {
+		id := nodeID(i + 1)
+		next, reply := acceptor[id].answer(id, nodeID(3), second.request())
+		acceptor[id] = next
+		if reply.kind != promise || len(reply.value) > 0 {
+			t.Errorf("a promise of kind %d with %d bytes that nobody asked for", reply.kind, len(reply.value))
+		}
+		second.take(id, reply)
+	}
+	if !second.settled() || !second.lacks() {
+		t.Fatal("the round is not settled, or does not know that it lacks what was accepted")
+	}
+	wanted := second.wanted()
+	_, reply := acceptor[second.adoptedBy].answer(second.adoptedBy, nodeID(3), wanted)
+	second.take(second.adoptedBy, reply)
+	if second.lacks() || !slices.Equal(second.adopted, value) {
+		t.Errorf("what was chosen is not what is proposed: %q", second.adopted)
+	}
+}

@@ -13,13 +13,13 @@ type kind uint8
 
 const (
 	// Requests.
-	prepare   kind = iota + 1 // promise me this ballot
+	prepare   kind = iota + 1 // promise me this ballot, and show what you have accepted under accepted
 	accept                    // accept value under this ballot
 	committed                 // value is committed
 	fetch                     // what is newer than epoch?
 
 	// Replies.
-	promise  // promised; accepted and value are what was accepted before
+	promise  // promised; accepted is what was accepted before, value too if it was asked for
 	vote     // accepted
 	refusal  // accepted is the higher ballot that has been promised
 	newer    // a newer document is committed; to a fetch, value is that

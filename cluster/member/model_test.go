@@ -235,7 +235,7 @@ func (m *model) deliver(e envelope) {
 			m.send(envelope{from: n.id, to: e.from, body: again.append(nil)})
 			return
 		}
-		if m.broken.adoptsAny && n.round.adopted != nil && msg.accepted.less(n.round.adoptedAt) && msg.kind == promise && !msg.accepted.none() {
+		if m.broken.adoptsAny && !n.round.adoptedAt.none() && msg.accepted.less(n.round.adoptedAt) && msg.kind == promise && !msg.accepted.none() {
 			n.round.adoptedAt = ballot{}
 		}
 		n.round.take(e.from, msg)
@@ -255,7 +255,12 @@ func (m *model) advance(n *modelNode) {
 		m.send(envelope{from: n.id, to: from, body: fetching.append(nil)})
 	case r.settled() && !r.voting:
 		if m.broken.ignoresAccepted {
-			r.adopted = nil
+			r.adopted, r.adoptedAt = nil, ballot{}
+		}
+		if r.lacks() {
+			wanted := r.wanted()
+			m.send(envelope{from: n.id, to: r.adoptedBy, body: wanted.append(nil)})
+			return
 		}
 		r.propose(n.own)
 		m.ask(n)

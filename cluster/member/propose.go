@@ -164,7 +164,7 @@ func (p *proposal) round(ctx context.Context) (won bool, err error) {
 		return false, nil
 	}
 	a.ask(ctx, r)
-	if r.settled() && !r.overtaken() {
+	if r.settled() && !r.overtaken() && a.complete(ctx, r) {
 		r.propose(p.form)
 		own := bytes.Equal(r.value, p.form)
 		p.proposed = p.proposed || own

@@ -13,7 +13,8 @@ import (
 // their replies, in any order and any number of times.
 //
 //  1. It asks for promises. With a majority of them it knows what may have been
-//     chosen already: the value accepted under the highest ballot.
+//     chosen already: the value accepted under the highest ballot. There is one value
+//     to a ballot, which may be long, so it is asked for (wanted) from one voter only.
 //  2. propose turns it to asking for votes, for that value or, where there is
 //     none, its owner's.
 //  3. With a majority of votes the value is chosen.
@@ -28,8 +29,9 @@ type round struct {
 	failures int                     // against it, or none that counts
 	promised []ring.NodeID           // who was for it when promises were asked for
 
-	adopted   []byte // accepted before, under the highest ballot
-	adoptedAt ballot
+	adoptedAt ballot      // the highest that something was accepted under before
+	adoptedBy ring.NodeID // by this voter
+	adopted   []byte      // what it was; nil until that is known
 	beatenBy  ballot      // a higher ballot was promised
 	newer     ring.NodeID // has a newer document; zero: nobody is known to
 	reason    string      // why somebody abstained
@@ -133,10 +135,12 @@ func (r *round) take(from ring.NodeID, reply message) {
 		}
 	case reply.kind == abstain:
 		r.reason = fmt.Sprintf("%s: %.100s", from, reply.value)
+	case before == given && reply.kind == promise && !r.voting && r.lacks():
+		r.adopt(from, reply)
 	case before == given:
 	case reply.kind == vote && r.voting:
 		r.count(from)
-	case reply.kind == promise && !r.voting && r.adopt(reply):
+	case reply.kind == promise && !r.voting && r.adopt(from, reply):
 		r.count(from)
 	}
 }
@@ -154,17 +158,34 @@ func (r *round) count(from ring.NodeID) {
 
 // adopt notes what a promise says was accepted before. It is false where that
 // cannot be: such a promise does not count.
-func (r *round) adopt(reply message) bool {
+func (r *round) adopt(from ring.NodeID, reply message) bool {
 	if reply.accepted.none() {
 		return true
 	}
-	if !reply.accepted.less(r.ballot) && reply.accepted != r.ballot || r.base.follows(reply.value) != nil {
+	if !reply.accepted.less(r.ballot) && reply.accepted != r.ballot {
+		return false
+	}
+	if len(reply.value) > 0 && r.base.follows(reply.value) != nil {
 		return false
 	}
 	if r.adoptedAt.less(reply.accepted) {
-		r.adoptedAt, r.adopted = reply.accepted, bytes.Clone(reply.value)
+		r.adoptedAt, r.adoptedBy, r.adopted = reply.accepted, from, nil
+	}
+	if r.adoptedAt == reply.accepted && r.adopted == nil && len(reply.value) > 0 {
+		r.adopted = bytes.Clone(reply.value)
 	}
 	return true
+}
+
+// lacks says that the value that must be proposed is not known here. Nothing can be
+// proposed while it is not.
+func (r *round) lacks() bool { return !r.adoptedAt.none() && r.adopted == nil }
+
+// wanted returns the request for that value, which goes to adoptedBy.
+func (r *round) wanted() message {
+	m := r.request()
+	m.accepted = r.adoptedAt
+	return m
 }
 
 func (r *round) needed() int { return quorum.Majority(len(r.voters)) }
