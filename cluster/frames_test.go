@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -231,4 +232,23 @@ func TestTheLongestRingDocumentFitsIntoAFrame(t *testing.T) {
 	if err != nil || len(reply) == 0 {
 		t.Errorf("a message of %d bytes gets %q, %v", len(form)+4096, reply, err)
 	}
+}
+
+// A decree needs a majority. Those who are silent are not waited for when it is there.
+func TestACallEndsWhenNobodyWantsToKnow(t *testing.T) {
+	w := newWorldOf(t, 3, 3, quiet)
+	c := w.nodes[0]
+	p := c.view.Load().peers[0]
+	w.net.setCut(p.address(), address(0), true)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := messenger{c}.Call(ctx, p.id, nil)
+		ended <- err
+	}()
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("a call that nobody wants to know the end of ended with %v", err)
+	}
+	w.net.heal()
 }

@@ -160,7 +160,7 @@ func (c *Coordinator) ping(p *peer) {
 		if err == nil {
 			err = c.takeStatus(p, reply)
 		}
-		if err != nil && !errors.Is(err, wire.ErrTimeout) && !errors.Is(err, wire.ErrLost) && !errors.Is(err, wire.ErrDown) {
+		if err != nil && c.serving.Err() == nil && !errors.Is(err, wire.ErrTimeout) && !errors.Is(err, wire.ErrLost) && !errors.Is(err, wire.ErrDown) {
 			c.log.Warn().Stringer("node", p.id).Err(err).Msg("a ping fails")
 		}
 	})
