@@ -201,6 +201,7 @@ func (c *Coordinator) startBackground() error {
 	}
 	r := repair.New(o)
 	r.Start()
+	c.store.SetPace(r.Pace)
 	c.repairing.Store(r)
 	c.running.Go(c.runHurry)
 	c.running.Go(c.runPings)
