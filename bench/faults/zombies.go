@@ -159,7 +159,7 @@ func (s *stage) tell(ctx context.Context, st story) error {
 		return err
 	}
 	if err := s.purged(ctx); err != nil {
-		return err
+		s.trouble(st.name, err.Error())
 	}
 	s.judge(ctx, st.name)
 	if s.random.IntN(2) == 0 {
