@@ -74,9 +74,10 @@ type Store interface {
 type Options struct {
 	Store Store
 	Peers Peers
-	// Filled proposes the ring document in which these moves have taken effect.
-	// It returns when that is agreed, or why it was not: then it is called again.
-	Filled func(ctx context.Context, done []ring.Move) error
+	// Filled proposes the ring document in which these moves have taken effect, which
+	// were filled at that epoch. It returns when that is agreed, or why it was not:
+	// then it is called again.
+	Filled func(ctx context.Context, epoch uint64, done []ring.Move) error
 	// ForegroundP99 returns how long clients have waited of late; 0: there are
 	// none. It must be cheap. Default: the rate stays at RateMax.
 	ForegroundP99 func() time.Duration
@@ -130,7 +131,7 @@ func (o Options) withDefaults() Options {
 		o.After = time.After
 	}
 	if o.Filled == nil {
-		o.Filled = func(context.Context, []ring.Move) error { return nil }
+		o.Filled = func(context.Context, uint64, []ring.Move) error { return nil }
 	}
 	orElse(&o.ExchangeInterval, 10*time.Second)
 	orElse(&o.StabilityInterval, o.ExchangeInterval)
