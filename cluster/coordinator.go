@@ -112,7 +112,7 @@ type Coordinator struct {
 }
 
 type stats struct {
-	readRepairs, restamps, hints atomic.Uint64
+	readRepairs, restamps, hints, stranded atomic.Uint64
 }
 
 // Open opens the local store as the only node of a ring, which no other can
@@ -173,6 +173,9 @@ func Start(ctx context.Context, opts Options) (_ *Coordinator, err error) {
 	if opts.PeerListen != "" {
 		if err := c.startBackground(); err != nil {
 			return nil, err
+		}
+		if v := c.view.Load(); !v.alone && !v.left {
+			c.repairing.Load().WaitShown(ctx)
 		}
 	}
 	return c, nil

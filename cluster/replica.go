@@ -239,8 +239,8 @@ func (h *handling) get(i int, payload []byte) {
 		return
 	}
 	p := h.v.partition(m.key)
-	if c.store.Refilling(p) {
-		h.refuse(i, "the partition is being filled anew here")
+	if c.untrusted(p) {
+		h.refuse(i, "what is here of the partition is not trusted")
 		return
 	}
 	levels := c.store.Levels(p) // before the object

@@ -217,7 +217,10 @@ func (s *stage) putBack(roles ...int) step {
 			}
 			nodes = append(nodes, n.Index)
 		}
-		return s.back(ctx, nodes...)
+		if err := s.back(ctx, nodes...); err != nil || len(roles) > 1 {
+			return err // of several that have forgotten the same, each can only ask another
+		}
+		return s.askAlone(ctx, nodes[0])
 	}
 }
 

@@ -157,6 +157,28 @@ func (s *stage) heldBack(ctx context.Context) (said string) {
 	return said
 }
 
+// askAlone asks one node for what is dead, as soon as it answers, and has it answer alone where it is an owner.
+func (s *stage) askAlone(ctx context.Context, node int) error {
+	client := newClient(s.cluster.Node(node).Addr)
+	defer client.Close()
+	replies, err := client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, key := range s.dead {
+			p.Do(ctx, "VGET", key, "R", "1")
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("reading at node %d: %w", node, err)
+	}
+	for i, reply := range replies {
+		var o check.Operation
+		if err := readVersions(&o, reply.(*redis.Cmd).Val()); err != nil || len(o.Values) > 0 {
+			s.trouble("put back", fmt.Sprintf("the first read of %s at node %d shows %q, %v", s.dead[i], node, o.Values, err))
+		}
+	}
+	return nil
+}
+
 // remembers tells whether an owner has anything of a key, or does not say.
 func remembers(c check.Copy) bool {
 	return c.Error != "" || len(c.Siblings) == 1 || len(c.Siblings) == 0 && len(c.Clock) > 0

@@ -175,6 +175,7 @@ type Repair struct {
 	engaged   *engagements
 	served    chan struct{} // holds a token for each message being answered
 	counters  counters
+	shown     shown
 
 	ctx     context.Context // done when Stop was called
 	cancel  context.CancelFunc
@@ -225,6 +226,7 @@ func New(opts Options) *Repair {
 		refills:   map[ring.Partition]*refill{},
 		settling:  newSettling(),
 	}
+	r.shown.begin(opts.Peers.Ring(), opts.Now())
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
 }

@@ -22,15 +22,16 @@ const (
 	dropTask                     // drop what has moved away
 	stableTask                   // find out what is stable
 	refillTask                   // fill anew, from a node, what is not trusted here
+	shownTask                    // ask a node what it has purged
 	taskKinds
 )
 
 func (k taskKind) String() string {
-	return [taskKinds]string{"hints", "owed", "exchange", "fill", "commit", "drop", "stable", "refill"}[k]
+	return [taskKinds]string{"hints", "owed", "exchange", "fill", "commit", "drop", "stable", "refill", "shown"}[k]
 }
 
 // runningMax is how many tasks of a kind run at once.
-var runningMax = [taskKinds]int{hintsTask: 2, owedTask: 2, exchangeTask: 2, fillTask: 4, commitTask: 1, dropTask: 1, stableTask: 1, refillTask: 2}
+var runningMax = [taskKinds]int{hintsTask: 2, owedTask: 2, exchangeTask: 2, fillTask: 4, commitTask: 1, dropTask: 1, stableTask: 1, refillTask: 2, shownTask: 4}
 
 // A task is a kind of work with one peer, or with none. There is at most one of
 // each at any time.
@@ -230,6 +231,8 @@ func (r *Repair) work(ctx context.Context, t task) (again time.Duration, err err
 		return r.stabilise(ctx)
 	case refillTask:
 		return retryFirst, r.refillFrom(ctx, t.peer)
+	case shownTask:
+		return retryFirst, r.askShown(ctx, t.peer)
 	default:
 		left, err := r.drop(ctx)
 		switch {
