@@ -24,6 +24,7 @@ type faultsCommand struct {
 	Sabotage string   `help:"Break the nodes on purpose, to see it found; implies --alone: ${flaws}." placeholder:"NAME"`
 	Alone    bool     `help:"Replicas do not compare what they have: only hints and reads bring them together."`
 	Zombies  bool     `help:"Instead: have keys die while nodes are away, and look for any that come back."`
+	Churn    bool     `help:"Instead: change the ring from 3 nodes to 6 and back, with a node killed in the middle of each change."`
 	Replay   string   `help:"Judge a saved history again, and run nothing." placeholder:"FILE" type:"existingfile"`
 	Out      string   `default:"bench-report" help:"Directory for the history of a run that broke a promise."`
 	Dir      string   `help:"Where the nodes' data goes, in a new directory that is removed. Default: the system's temporary directory."`
@@ -63,8 +64,11 @@ func (c *faultsCommand) Run(ctx context.Context) error {
 	}
 	fmt.Fprintf(os.Stderr, "seed %d\n", c.Seed)
 	run := faults.Run
-	if c.Zombies {
+	switch {
+	case c.Zombies:
 		run = faults.Zombies
+	case c.Churn:
+		run = faults.Churn
 	}
 	report, err := run(ctx, c.options())
 	if err != nil {

@@ -12,11 +12,9 @@ import (
 type absence int
 
 const (
-	oneOwner absence = iota
-	hintHolder
+	someNodes absence = iota
 	wholeHalf
-	wipedDisk
-	oldCopy
+	forgetfulDisk
 )
 
 // story is one way in which dead keys might come back. Its roles are s.nodes, in their random order.
@@ -36,34 +34,34 @@ var orders = map[string]func(s *stage, ctx context.Context, a, b int) error{
 
 func stories() []story {
 	all := []story{
-		{"an owner that is killed", oneOwner, false, func(s *stage, ctx context.Context) error {
+		{"an owner that is killed", someNodes, false, func(s *stage, ctx context.Context) error {
 			return steps(ctx, s.write, s.kill(0), s.die(1, 2), s.backAll(0))
 		}},
-		{"an owner that is stopped", oneOwner, false, func(s *stage, ctx context.Context) error {
+		{"an owner that is stopped", someNodes, false, func(s *stage, ctx context.Context) error {
 			return steps(ctx, s.write, s.stop(0), s.die(1, 2), s.cont(0))
 		}},
-		{"an owner that is cut off", oneOwner, true, func(s *stage, ctx context.Context) error {
+		{"an owner that is cut off", someNodes, true, func(s *stage, ctx context.Context) error {
 			return steps(ctx, s.write, s.cut(1), s.die(1, 2), s.heal)
 		}},
 		{"two halves, each of which deletes", wholeHalf, true, func(s *stage, ctx context.Context) error {
 			return steps(ctx, s.write, s.cut(2), s.die(0, 3), s.heal)
 		}},
-		{"a node whose disk is wiped", wipedDisk, false, func(s *stage, ctx context.Context) error {
+		{"a node whose disk is wiped", forgetfulDisk, false, func(s *stage, ctx context.Context) error {
 			return steps(ctx, s.write, s.wipe, s.die(1, 2), s.replaceIt)
 		}},
-		{"a node whose disk is wiped later", wipedDisk, false, func(s *stage, ctx context.Context) error {
+		{"a node whose disk is wiped later", forgetfulDisk, false, func(s *stage, ctx context.Context) error {
 			return steps(ctx, s.write, s.die(1, 2), s.purged, s.wipe, s.replaceIt)
 		}},
-		{"an old copy of a directory", oldCopy, false, func(s *stage, ctx context.Context) error {
+		{"an old copy of a directory", forgetfulDisk, false, func(s *stage, ctx context.Context) error {
 			return steps(ctx, s.write, s.copyDir(0), s.die(1, 2), s.purged, s.putBack(0))
 		}},
-		{"old copies of two directories", oldCopy, false, func(s *stage, ctx context.Context) error {
+		{"old copies of two directories", forgetfulDisk, false, func(s *stage, ctx context.Context) error {
 			return steps(ctx, s.write, s.copyDir(0), s.copyDir(1), s.die(1, 2), s.purged, s.putBack(0, 1))
 		}},
-		{"an old copy of a directory with hints", oldCopy, false, func(s *stage, ctx context.Context) error {
+		{"an old copy of a directory with hints", forgetfulDisk, false, func(s *stage, ctx context.Context) error {
 			return steps(ctx, s.write, s.kill(0), s.writeAgain, s.copyDir(1), s.backAll(0), s.die(1, 2), s.purged, s.putBack(1))
 		}},
-		{"a copy that is a week old", oldCopy, false, func(s *stage, ctx context.Context) error {
+		{"a copy that is a week old", forgetfulDisk, false, func(s *stage, ctx context.Context) error {
 			return steps(ctx, s.write, s.copyDir(0), s.die(1, 2), s.purged, s.week, s.putBack(0))
 		}},
 	}
@@ -72,7 +70,7 @@ func stories() []story {
 			return func(ctx context.Context) error { return back(s, ctx, s.nodes[0], s.nodes[1]) }
 		}
 		all = append(all,
-			story{"an owner and then a holder of its hints, " + name, hintHolder, false, func(s *stage, ctx context.Context) error {
+			story{"an owner and then a holder of its hints, " + name, someNodes, false, func(s *stage, ctx context.Context) error {
 				return steps(ctx, s.write, s.kill(0), s.writeAgain, s.kill(1), s.die(2, 3), returns(s))
 			}},
 			story{"half of the ring, killed, " + name, wholeHalf, false, func(s *stage, ctx context.Context) error {

@@ -132,7 +132,8 @@ func (s *stage) tellAll(ctx context.Context) (*Report, error) {
 	return report, nil
 }
 
-// chosen are the stories in a random order; in a short run one with each kind of absence.
+// chosen are the stories in a random order; in a short run one of some nodes that are away, one of half of the
+// ring, and one of a disk that has forgotten.
 func (s *stage) chosen() []story {
 	all := stories()
 	s.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
@@ -141,9 +142,11 @@ func (s *stage) chosen() []story {
 	}
 	seen := map[absence]bool{}
 	return slices.DeleteFunc(all, func(st story) bool {
-		had := seen[st.absence] || s.network == nil && st.cuts
+		if seen[st.absence] || s.network == nil && st.cuts {
+			return true
+		}
 		seen[st.absence] = true
-		return had
+		return false
 	})
 }
 

@@ -8,7 +8,7 @@ import (
 	"cartwheel/bench/proc"
 )
 
-// TestNothingDeadReturns tells one story of each kind of absence, of those that `go run ./bench faults
+// TestNothingDeadReturns tells some stories of those that `go run ./bench faults
 // --zombies` tells all of. Its seed is new each time.
 func TestNothingDeadReturns(t *testing.T) {
 	if testing.Short() {

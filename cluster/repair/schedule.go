@@ -198,7 +198,7 @@ const (
 	owedPause  = time.Second
 	dropPause  = 5 * time.Second
 
-	departPause = 200 * time.Millisecond // between two drops of a node that only waits for them
+	departPause = 200 * time.Millisecond // between two drops where the next can be made at once
 	commitWait  = 2 * time.Second        // for the new ring, after a commit
 )
 
@@ -234,15 +234,25 @@ func (r *Repair) work(ctx context.Context, t task) (again time.Duration, err err
 	case shownTask:
 		return retryFirst, r.askShown(ctx, t.peer)
 	default:
+		before := r.counters.dropped.Load()
 		left, err := r.drop(ctx)
-		switch {
-		case err != nil:
+		if err != nil {
 			return 0, err
-		case !left:
-			return max(dropPause, r.opts.DropGrace), nil
 		}
-		return dropPause, nil
+		return dropAgain(left, r.counters.dropped.Load()-before, r.opts.DropGrace), nil
 	}
+}
+
+// dropAgain is when to look again for what may be dropped. Where there was as much of
+// it as one task drops, there is more of it.
+func dropAgain(left bool, dropped uint64, grace time.Duration) time.Duration {
+	switch {
+	case !left:
+		return max(dropPause, grace)
+	case dropped == dropsBatch:
+		return departPause
+	}
+	return dropPause
 }
 
 // pauseIf is the pause after progress, if there was any.
