@@ -415,7 +415,10 @@ func (r *runner) work(ctx context.Context, chosen []workload) []*check.History {
 	working.Wait()
 	var histories []*check.History
 	for n, load := range chosen {
-		h := &check.History{Workload: load.name, Seed: r.Seed, Nodes: r.Nodes, Lost: lostOf(r.system)}
+		h := &check.History{Workload: load.name, Seed: r.Seed, Nodes: r.Nodes}
+		if r.instead == nil { // else who is there no more has handed over what it had
+			h.Lost = lostOf(r.system)
+		}
 		for _, w := range crews[n] {
 			h.Operations = append(h.Operations, w.operations...)
 			for _, strange := range w.strange {
