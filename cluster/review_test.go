@@ -194,6 +194,28 @@ func TestTheRingChangesWhileCommandsAreForwarded(t *testing.T) {
 	}
 }
 
+// A node that starts is a peer before it has a server: what it is sent meanwhile is run then.
+func TestACommandForwardedToANodeThatStartsWaitsForItsServer(t *testing.T) {
+	w := newWorldOf(t, 2, 2, quiet)
+	to := w.nodes[1]
+	ended := make(forwardEnded, 1)
+	f := &quorum.Forwarded{Args: [][]byte{[]byte("set"), []byte("k"), []byte("v")}}
+	if err := w.nodes[0].Forward(to.NodeID(), f, ended); err != nil {
+		t.Fatal(err)
+	}
+	w.nodes[0].Kick()
+	select {
+	case err := <-ended:
+		t.Fatalf("it is answered before there is anybody to run it: %v", err)
+	case <-time.After(50 * time.Millisecond): // nothing can be waited for: it must not be answered
+	}
+	to.Serve(executing{to})
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	wantValue(t, w.nodes[0], 0, "k", "v")
+}
+
 // The topology is kept until something in it changes: its own hints come and go
 // without anyone being told.
 func TestTheTopologyShowsHowManyHintsThereAreNow(t *testing.T) {

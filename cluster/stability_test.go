@@ -228,6 +228,7 @@ func TestANodeThatWasRolledBackShowsNothingDeletedFromItsFirstAnswerOn(t *testin
 	w.crash(2)
 	w.disks[2] = old
 	w.start(2)
+	w.nodes[2].AwaitOwners(t.Context())
 	for range 1000 {
 		for key, want := range map[string]bool{"k": false, "stays": true} {
 			var o version.Object

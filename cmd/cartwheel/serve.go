@@ -95,6 +95,7 @@ func (s *serveCommand) Run(file *configFile, app *kong.Kong) error {
 	opts.Keys = keys
 	srv := server.New(opts)
 	keys.Serve(srv.Executor())
+	keys.AwaitOwners(ctx)
 	if err := srv.Configure(file.settings); err != nil {
 		return errors.Join(fmt.Errorf("--config: %s: %w", file.path, err), keys.Close())
 	}
