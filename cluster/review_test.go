@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -214,6 +215,29 @@ func TestACommandForwardedToANodeThatStartsWaitsForItsServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantValue(t, w.nodes[0], 0, "k", "v")
+}
+
+// Who is behind is sent the ring, and then the command again: that must not overtake it.
+func TestACommandIsForwardedToANodeThatIsBehind(t *testing.T) {
+	w := newWorldOf(t, 2, 2, quiet)
+	from, to := w.nodes[0], w.nodes[1]
+	to.Serve(executing{to})
+	for n := range 50 {
+		next := *from.agreement.Current()
+		next.Epoch++
+		if _, err := from.agreement.Install(next.Append(nil)); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(forwardEnded, 1)
+		f := &quorum.Forwarded{Args: [][]byte{[]byte("set"), fmt.Append(nil, "k", n), []byte("v"), []byte("ex"), []byte("60")}}
+		if err := from.Forward(to.NodeID(), f, ended); err != nil {
+			t.Fatal(err)
+		}
+		from.Kick()
+		if err := <-ended; err != nil {
+			t.Fatalf("at epoch %d: %v (%v)", next.Epoch, err, errors.Unwrap(err))
+		}
+	}
 }
 
 // The topology is kept until something in it changes: its own hints come and go
