@@ -124,14 +124,20 @@ func (l *commitLog) append(rows *rowBatch) error {
 	return nil
 }
 
-// extend sees to it that what is written next does not make the file longer, where each
-// write is synced: the length is one more thing that would have to be.
+var extension [extendBytes]byte // zeros
+
+// extend sees to it that what is written next does not make the file longer, where the
+// file is synced: its length, and where its blocks are, would have to be written too, and
+// others that write wait for that. In place it is the bytes alone.
 func (l *commitLog) extend(by int) error {
 	g := l.current
-	if l.mode != SyncAlways || g.bytes+int64(by) <= g.extent {
+	if l.mode == SyncNo || g.bytes+int64(by) <= g.extent {
 		return nil
 	}
-	zeros := make([]byte, max(extendBytes, by))
+	zeros := extension[:]
+	if by > extendBytes {
+		zeros = make([]byte, by)
+	}
 	if _, err := g.file.WriteAt(zeros, g.extent); err != nil {
 		return err
 	}
