@@ -89,6 +89,7 @@ type Coordinator struct {
 	port       *member.Port
 	lives      lives
 	members    members
+	unsent     unsent
 
 	operations sync.Pool // of *operation
 	young      young
@@ -201,6 +202,7 @@ func (c *Coordinator) startBackground() error {
 	}
 	r := repair.New(o)
 	r.Start()
+	c.store.SetPace(r.Pace)
 	c.repairing.Store(r)
 	c.running.Go(c.runHurry)
 	c.running.Go(c.runPings)

@@ -93,6 +93,7 @@ func (s *Store) Sweep() (purged int, err error) {
 		if len(rows) < sweepRows {
 			break
 		}
+		s.rest(len(rows) * sweptBytes)
 	}
 	s.sweep.fromMS = max(0, nowMS-sweepLag.Milliseconds())
 	return purged, nil

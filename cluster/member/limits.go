@@ -10,7 +10,8 @@ func Limits() [][2]string {
 		shown = append(shown, [2]string{name, strconv.FormatInt(value, 10)})
 	}
 	add("agreement-bytes-max", messageBytesMax)
-	add("agreement-requests-max", askedAtOnce)
+	add("agreement-bytes-at-once", bytesAtOnce)
+	add("agreement-requests-at-once", askedAtOnceMin)
 	add("agreement-pause-ms-max", pauseMax.Milliseconds())
 	add("gossip-nodes-max", nodesMax)
 	add("gossip-connections-max", streamsMax)

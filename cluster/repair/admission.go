@@ -129,6 +129,13 @@ func (a *admission) pause() time.Duration {
 	return a.debt()
 }
 
+// Pace takes what work of the store's own costs that has read so many bytes, and returns
+// how long it should wait with more.
+func (r *Repair) Pace(bytes int) time.Duration {
+	r.admission.spend(bytes / scanDiscount)
+	return r.admission.pause()
+}
+
 // A Steering is the admission controller's state.
 type Steering struct {
 	Rate int64         // bytes a second that background work may cost now

@@ -41,8 +41,9 @@ type Limits struct {
 	BytesMax int
 }
 
+// The longest ring document that is valid, of 4,096 members, has 7 MiB.
 var defaultLimits = [LaneCount]Limits{
-	Small: {FrameBytesMax: 1 << 20, InFlightMax: 32 << 10, BytesMax: 64 << 20},
+	Small: {FrameBytesMax: 8 << 20, InFlightMax: 32 << 10, BytesMax: 64 << 20},
 	Bulk:  {FrameBytesMax: 512<<20 + 1<<20, InFlightMax: 1 << 10, BytesMax: 512<<20 + 1<<20},
 }
 
