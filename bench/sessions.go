@@ -41,6 +41,7 @@ const (
 	sessionsWithin = 10 * time.Minute // behind the end of their lives
 	sessionsEvery  = 500 * time.Millisecond
 	sessionsGrowth = 1.5
+	sessionTries   = 10 // of one page
 )
 
 // Validate is called by kong.
@@ -105,11 +106,7 @@ func (c *sessionsCommand) round(ctx context.Context, cluster *local.Cluster, dir
 		if i == len(cluster.Addrs())-1 {
 			count = c.Keys - first
 		}
-		writing.Go(func() error {
-			return inPages(bounded, addr, first, count, func(p redis.Pipeliner, k int) {
-				p.Set(bounded, fmt.Sprintf("session:%d:%d", n, k), preload.AppendValue(nil, k, c.Value), c.Life)
-			}, nil)
-		})
+		writing.Go(func() error { return c.write(bounded, addr, n, first, first+count) })
 	}
 	if err := writing.Wait(); err != nil {
 		return found, err
@@ -128,6 +125,32 @@ func (c *sessionsCommand) round(ctx context.Context, cluster *local.Cluster, dir
 	found.SentBytes, found.CPUS, found.Seconds = after["bytes_sent"]-before["bytes_sent"], seconds(used-usedBefore), seconds(time.Since(began))
 	found.DiskBytes, err = bytesUnder(dir)
 	return found, err
+}
+
+// write writes the keys of one round at one node. A page that is refused is written again: what is measured is
+// what stays of it.
+func (c *sessionsCommand) write(ctx context.Context, addr string, n, first, last int) error {
+	tries := 0
+	for from := first; from < last; {
+		count := min(divergePage, last-from)
+		err := inPages(ctx, addr, from, count, func(p redis.Pipeliner, k int) {
+			p.Set(ctx, fmt.Sprintf("session:%d:%d", n, k), preload.AppendValue(nil, k, c.Value), c.Life)
+		}, nil)
+		switch {
+		case err == nil:
+			from, tries = from+count, 0
+		case tries == sessionTries || ctx.Err() != nil:
+			return err
+		default:
+			tries++
+			fmt.Fprintf(os.Stderr, "%v; again\n", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(sessionsEvery):
+			}
+		}
+	}
+	return nil
 }
 
 // untilPurged blocks until each node has purged so many keys.
