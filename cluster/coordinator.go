@@ -200,6 +200,7 @@ func (c *Coordinator) startBackground() error {
 	if o.ForegroundP99 == nil {
 		o.ForegroundP99 = c.foregroundP99
 	}
+	o.PeersRate = c.peersRate
 	r := repair.New(o)
 	r.Start()
 	c.store.SetPace(r.Pace)

@@ -81,6 +81,9 @@ type Options struct {
 	// ForegroundP99 returns how long clients have waited of late; 0: there are
 	// none. It must be cheap. Default: the rate stays at RateMax.
 	ForegroundP99 func() time.Duration
+	// PeersRate returns the least ClientsRate of the peers that have clients; 0: none
+	// has. It must be cheap. Default: none has.
+	PeersRate func() int64
 	// Now is the wall clock. Default: time.Now.
 	Now func() time.Time
 	// After is how repair waits. Default: time.After.
@@ -129,6 +132,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.After == nil {
 		o.After = time.After
+	}
+	if o.PeersRate == nil {
+		o.PeersRate = func() int64 { return 0 }
 	}
 	if o.Filled == nil {
 		o.Filled = func(context.Context, uint64, []ring.Move) error { return nil }
