@@ -6,13 +6,13 @@ import (
 )
 
 func TestSessionsThatGrowAreNoticed(t *testing.T) {
-	level := []sessionRound{{DiskBytes: 100, SentBytes: 100}, {DiskBytes: 90, SentBytes: 190}, {DiskBytes: 149, SentBytes: 110}}
-	if err := judgeSessions(level); err != nil {
+	rounds := []sessionRound{{1, 10, 100, 0, 0}, {100, 20, 90, 0, 0}, {150, 5, 150, 0, 0}, {10, 30, 1, 0, 0}} // the log fills up first
+	if err := judgeSessions(rounds); err != nil {
 		t.Error(err)
 	}
-	for _, last := range []sessionRound{{DiskBytes: 151, SentBytes: 100}, {DiskBytes: 100, SentBytes: 201}} {
-		if err := judgeSessions(append(level[:1:1], last)); !errors.Is(err, errPromise) {
-			t.Errorf("%+v after %+v: %v", last, level[0], err)
+	for _, last := range []sessionRound{{151, 1, 1, 0, 0}, {1, 31, 1, 0, 0}, {1, 1, 151, 0, 0}} {
+		if err := judgeSessions(append(rounds[:3:3], last)); !errors.Is(err, errPromise) {
+			t.Errorf("%+v at last: %v", last, err)
 		}
 	}
 }

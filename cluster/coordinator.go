@@ -245,10 +245,11 @@ func (c *Coordinator) Close() error {
 
 func (c *Coordinator) uptime() time.Duration { return time.Since(c.started) }
 
-// Serve has an executor run the commands that other nodes forward. It is called once.
+// Serve has an executor run the commands that other nodes forward.
 func (c *Coordinator) Serve(x quorum.Executor) {
-	c.executor.Store(&x)
-	close(c.executes)
+	if c.executor.Swap(&x) == nil {
+		close(c.executes)
+	}
 }
 
 // AwaitOwners returns when other owners have shown what they have purged of all that
