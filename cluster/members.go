@@ -13,6 +13,7 @@ import (
 
 	"cartwheel/cluster/member"
 	"cartwheel/cluster/ring"
+	"cartwheel/cluster/sabotage"
 	"cartwheel/cluster/wire"
 	"cartwheel/store"
 	"cartwheel/store/version"
@@ -216,6 +217,9 @@ func (c *Coordinator) accept(h *wire.Hello, address string) error {
 	var marks [databases]version.HLC
 	for db, mark := range h.Marks {
 		marks[db] = version.HLC(mark)
+	}
+	if sabotage.On(sabotage.FlushMarkLate) {
+		marks = [databases]version.HLC{}
 	}
 	if err := c.store.RaiseMarks(marks); err != nil {
 		return err

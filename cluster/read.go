@@ -185,6 +185,9 @@ func (op *operation) ask(p *peer, node int, fallback bool) bool {
 
 // answered takes an object into the answers and into the merged one.
 func (op *operation) answered(a answer) {
+	if sabotage.On(sabotage.StaleReadRepair) {
+		a.levels = store.Levels{Stable: store.Everything}
+	}
 	if !a.same {
 		op.object.MergeIn(&a.object)
 		op.merged = true

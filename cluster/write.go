@@ -247,7 +247,7 @@ func (op *operation) put(p *peer, node int, hint bool) bool {
 // putReply takes the end of a request; the caller holds mu.
 func (op *operation) putReply(r *request, reply *wire.Reply) (notify func()) {
 	switch {
-	case reply.Err == nil && reply.Status == statusOK:
+	case reply.Err == nil && (reply.Status == statusOK || reply.Status == statusLater && sabotage.On(sabotage.StampAnewLost)):
 		op.tally.Ack(r.node)
 	case reply.Err == nil && reply.Status == statusLater && len(reply.Payload) == 8:
 		op.later = max(op.later, version.HLC(binary.BigEndian.Uint64(reply.Payload)))

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"cartwheel/cluster/ring"
+	"cartwheel/cluster/sabotage"
 	"cartwheel/store/version"
 )
 
@@ -163,7 +164,7 @@ func (s *Store) openNode() error {
 		rec = newNodeRecord(s.opts.Partitions)
 	case s.opts.Partitions != 0 && s.opts.Partitions != rec.Partitions:
 		return fmt.Errorf("the data directory was created with %d partitions, not %d", rec.Partitions, s.opts.Partitions)
-	case !rec.Clean && rec.Lease != rec.LeaseAtStart:
+	case !rec.Clean && rec.Lease != rec.LeaseAtStart && !sabotage.On(sabotage.DotsReused):
 		// Not only where acknowledged writes may be lost: one that other
 		// replicas have, and this one forgot before it was on the disk, must
 		// not look like one that this one has seen.
