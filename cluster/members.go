@@ -225,7 +225,11 @@ func (c *Coordinator) accept(h *wire.Hello, address string) error {
 		return err
 	}
 	c.lives.saw(version.Clock{{Incarnation: version.Incarnation(h.Incarnation), HLC: 0}})
-	return c.store.SeenOfMe(version.HLC(h.SeenHLC))
+	if err := c.store.SeenOfMe(version.HLC(h.SeenHLC)); err != nil {
+		return err
+	}
+	c.heardFrom(ring.NodeID(h.Node))
+	return nil
 }
 
 func (c *Coordinator) judge(h *wire.Hello) error {

@@ -366,6 +366,9 @@ func (op *operation) repair(a answer) {
 	r := op.request(a.peer, a.node, a.hint)
 	r.repair = true
 	p := put{db: op.db, key: op.key, stable: op.stable}
+	if sabotage.On(sabotage.StaleReadRepair) {
+		p.stable = store.Everything
+	}
 	if a.hint {
 		id := op.place.ids[a.node]
 		p.hint = &id

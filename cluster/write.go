@@ -346,10 +346,15 @@ func (c *Coordinator) Dot(key []byte, clock version.Clock, nowMS int64, floor ve
 	if err != nil {
 		return version.Dot{}, wireError(err)
 	}
-	if v := c.view.Load(); !v.alone && !v.places[v.partition(key)].holds() {
+	v := c.view.Load()
+	if !v.alone && !v.places[v.partition(key)].holds() {
 		return version.Dot{Incarnation: c.hintIncarnation(clock, hlc), HLC: hlc}, nil
 	}
-	return version.Dot{Incarnation: c.store.Incarnation(), HLC: hlc}, nil
+	i, err := c.incarnation(v)
+	if err != nil {
+		return version.Dot{}, wireError(err)
+	}
+	return version.Dot{Incarnation: i, HLC: hlc}, nil
 }
 
 // hintIncarnation returns the incarnation for a dot of that HLC: the one whose

@@ -159,9 +159,10 @@ func (s *Store) openNode() error {
 	if err != nil {
 		return err
 	}
+	begins := false // a life of this data
 	switch {
 	case !found:
-		rec = newNodeRecord(s.opts.Partitions)
+		rec, begins = newNodeRecord(s.opts.Partitions), true
 	case s.opts.Partitions != 0 && s.opts.Partitions != rec.Partitions:
 		return fmt.Errorf("the data directory was created with %d partitions, not %d", rec.Partitions, s.opts.Partitions)
 	case !rec.Clean && rec.Lease != rec.LeaseAtStart && !sabotage.On(sabotage.DotsReused):
@@ -169,11 +170,12 @@ func (s *Store) openNode() error {
 		// replicas have, and this one forgot before it was on the disk, must
 		// not look like one that this one has seen.
 		rec.newIncarnation()
+		begins = true
 	}
 	if _, err := ring.One(rec.NodeID, rec.Partitions); err != nil {
 		return fmt.Errorf("%s: %w", nodeFile, err)
 	}
-	s.node = rec
+	s.node, s.continued = rec, !begins
 	s.incarnations.Store(&rec.Incarnations)
 	running := rec
 	running.Clean, running.LeaseAtStart = false, rec.Lease

@@ -44,7 +44,7 @@ func (s *Store) SeenOfMe(hlc version.HLC) error {
 // dot of the same incarnation would say that it has seen them. A new incarnation
 // is durable when recall returns.
 func (s *Store) recall(of version.Incarnation, seen version.HLC) error {
-	if seen <= version.HLC(s.lease.issued.Load()) || sabotage.On(sabotage.DotsReused) {
+	if seen <= version.HLC(s.lease.issued.Load()) {
 		return nil
 	}
 	s.nodeMu.Lock()
@@ -52,6 +52,27 @@ func (s *Store) recall(of version.Incarnation, seen version.HLC) error {
 	issued := version.HLC(s.lease.issued.Load())
 	if seen <= issued || of != s.Incarnation() {
 		return nil // so another has seen to it
+	}
+	if err := s.beginLife(); err != nil {
+		return err
+	}
+	raise(&s.lease.issued, seen)
+	s.log.Warn().Stringer("remembered", issued).Stringer("seen", seen).
+		Msg("another node has seen later writes of this one than it remembers: it has forgotten some, and goes on under a new incarnation")
+	return nil
+}
+
+// Renew takes a new incarnation, durably, where the data may be older than it looks.
+func (s *Store) Renew() error {
+	s.nodeMu.Lock()
+	defer s.nodeMu.Unlock()
+	return s.beginLife()
+}
+
+// beginLife is Renew by one who holds nodeMu.
+func (s *Store) beginLife() error {
+	if sabotage.On(sabotage.DotsReused) {
+		return nil
 	}
 	before := s.node.Incarnations
 	s.node.Incarnations = slices.Clone(before)
@@ -62,9 +83,6 @@ func (s *Store) recall(of version.Incarnation, seen version.HLC) error {
 	}
 	after := s.node.Incarnations
 	s.incarnations.Store(&after)
-	raise(&s.lease.issued, seen)
-	s.log.Warn().Stringer("remembered", issued).Stringer("seen", seen).
-		Msg("another node has seen later writes of this one than it remembers: it has forgotten some, and goes on under a new incarnation")
 	return nil
 }
 

@@ -37,6 +37,7 @@ type Store struct {
 	node   nodeRecord // guarded by nodeMu, but for NodeID and Partitions, which never change
 	// incarnations are node's, the present one last; the slice never changes.
 	incarnations atomic.Pointer[[]version.Incarnation]
+	continued    bool // the present one was there before this start
 	lease        *lease
 	driftLog     logLimit
 	recordMu     sync.Mutex // held while a record is read or replaced
@@ -284,6 +285,10 @@ func (s *Store) Incarnation() version.Incarnation {
 	all := *s.incarnations.Load()
 	return all[len(all)-1]
 }
+
+// Continued says whether the store was opened under an incarnation that it had before.
+// An old copy of a directory that was stopped by the book looks like that, too.
+func (s *Store) Continued() bool { return s.continued }
 
 // HadIncarnation reports whether this directory ever had that incarnation.
 func (s *Store) HadIncarnation(i version.Incarnation) bool {
