@@ -139,7 +139,7 @@ func (c *Coordinator) spreadMarks(v *view) error {
 				var no *refusal
 				if errors.As(err, &no) {
 					mu.Lock()
-					failed = fmt.Errorf("node %s: %w", p.id, err)
+					failed = fmt.Errorf("%w: node %s: %w", errUnknown, p.id, err) // the mark is here, and maybe elsewhere
 					mu.Unlock()
 					return
 				}

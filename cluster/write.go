@@ -399,10 +399,8 @@ func (op *operation) stampAnew() (notify func()) {
 	seq, err := c.store.Update(op.db, op.key, nowMS, &o, again)
 	op.seq = max(op.seq, seq)
 	switch {
-	case err != nil:
-		return op.tell(wireError(err))
-	case again.err != nil:
-		return op.tell(wireError(again.err))
+	case err != nil, again.err != nil:
+		return op.tell(wireError(errUnknown)) // likewise
 	case again.gone:
 		return op.tell(nil) // a flush has taken it
 	}

@@ -56,6 +56,13 @@ func (s *Server) Serve() error {
 	return nil
 }
 
+// ServeOn is Listen and Serve on a listener that is open already. Its connections
+// are served by a goroutine each: they need not be the operating system's.
+func (s *Server) ServeOn(listener net.Listener) error {
+	s.listener = listener
+	return s.Serve()
+}
+
 // accept admits what comes in at one port until Shutdown.
 func (s *Server) accept(listener net.Listener) {
 	pause := time.Duration(0)

@@ -98,7 +98,7 @@ func newLoop(s *Server) (*loop, error) {
 // toLoop moves a connection to a loop, which owns it from then on.
 func (s *Server) toLoop(conn net.Conn) bool {
 	tcp, ok := conn.(*net.TCPConn)
-	if !ok {
+	if !ok || len(s.loops) == 0 {
 		return false
 	}
 	raw, err := tcp.SyscallConn()

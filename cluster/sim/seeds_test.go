@@ -1,0 +1,101 @@
+package sim
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
+	"time"
+)
+
+var (
+	seedFlag     = flag.Uint64("sim.seed", 0, "replay this seed")
+	seedsFlag    = flag.Int("sim.seeds", 0, "run this many fresh seeds, and only these")
+	parallelFlag = flag.Int("sim.parallel", 2, "run so many seeds at once, each on one processor")
+	binaryFlag   = flag.String("sim.binary", "", "only build what runs the seeds, and leave it in this directory")
+)
+
+// A regression is a seed that has found something.
+type regression struct {
+	seed  uint64
+	found string
+}
+
+var regressions = []regression{
+	{14, "A FLUSHDB whose mark one node could not write was answered by ERR, as if nothing had been done."},
+}
+
+// What is run each time.
+const fixedSeeds, freshSeeds = 30, 10
+
+// TestSeeds runs seeds. Any of them can be replayed.
+func TestSeeds(t *testing.T) {
+	if *oneFlag != 0 {
+		t.Skip("this process is for one seed")
+	}
+	if *binaryFlag != "" {
+		if _, err := build(*binaryFlag); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	binary, err := build(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	queue := make(chan uint64)
+	var running sync.WaitGroup
+	for range *parallelFlag {
+		running.Go(func() {
+			for seed := range queue {
+				if said, err := runSeed(binary, seed); err != nil {
+					t.Errorf("%s\nto replay it: go test ./cluster/sim -run Seeds -sim.seed %d -sim.out DIRECTORY", said, seed)
+				} else {
+					t.Log(said)
+				}
+			}
+		})
+	}
+	for _, seed := range chosenSeeds(t) {
+		queue <- seed
+	}
+	close(queue)
+	running.Wait()
+}
+
+func chosenSeeds(t *testing.T) (seeds []uint64) {
+	switch {
+	case *seedFlag != 0:
+		return []uint64{*seedFlag}
+	case *seedsFlag == 0:
+		for _, r := range regressions {
+			t.Logf("seed %d: %s", r.seed, r.found)
+			seeds = append(seeds, r.seed)
+		}
+		for i := range fixedSeeds {
+			seeds = append(seeds, uint64(i+1))
+		}
+	}
+	for range max(*seedsFlag, freshSeeds) {
+		seeds = append(seeds, uint64(rand.Uint32()))
+	}
+	return seeds
+}
+
+// runSeed runs one seed in a process of its own.
+func runSeed(binary string, seed uint64) (said string, err error) {
+	cmd := exec.Command(binary, "-test.run", "^TestOne$", "-test.timeout", "10m", "-sim.one", fmt.Sprint(seed))
+	if *seedFlag != 0 {
+		cmd.Args = append(cmd.Args, "-sim.out", *outFlag)
+	}
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1", "GOTRACEBACK=all")
+	var b bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &b, &b
+	began := time.Now()
+	err = cmd.Run()
+	return fmt.Sprintf("%s(in %v)", b.String(), time.Since(began).Round(time.Millisecond)), err
+}

@@ -1,0 +1,52 @@
+package sim
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// A trace is all that the network delivered and that clients saw, as a running hash: two
+// runs of one seed that were the same have the same.
+type trace struct {
+	began time.Time
+	mu    sync.Mutex
+	hash  uint64 // guarded by mu, like what follows
+	count int
+	out   *bufio.Writer // nil: only the hash is kept
+}
+
+// note takes one event.
+func (tr *trace) note(what string) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	at := time.Since(tr.began)
+	var b [16]byte
+	binary.LittleEndian.PutUint64(b[:], tr.hash)
+	binary.LittleEndian.PutUint64(b[8:], uint64(at))
+	d := xxhash.New()
+	_, _ = d.Write(b[:])
+	_, _ = d.WriteString(what)
+	tr.hash = d.Sum64()
+	tr.count++
+	if tr.out != nil {
+		fmt.Fprintf(tr.out, "%016x %v %s\n", tr.hash, at, what)
+	}
+}
+
+func (tr *trace) delivered(from, to string, unit []byte) {
+	var kind [2]byte // the operation and the flags, of a frame
+	if len(unit) >= frameHeaderBytes {
+		kind = [2]byte(unit[opAt:])
+	}
+	tr.note(fmt.Sprintf("%s>%s %d %016x %d/%d", from, to, len(unit), xxhash.Sum64(unit), kind[0], kind[1]))
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
