@@ -3,8 +3,7 @@
 // variable CARTWHEEL_SABOTAGE names the flaw; in all others On is false at compile time, and what it
 // guards is not there.
 //
-// It decides only whether to break something. What is broken stands where it is done right. A test of
-// whole nodes in one process breaks all of them in the same way, one way after the other (Choose).
+// It decides only whether to break something. What is broken stands where it is done right.
 package sabotage
 
 // Flaw is one way in which a node can be broken.
