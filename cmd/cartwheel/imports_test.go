@@ -20,6 +20,7 @@ var mayImport = map[string][]string{
 	"cluster/member":     {"cluster/ring", "cluster/quorum", "cluster/sabotage"},
 	"cluster/repair":     {"cluster/ring", "cluster/sabotage", "store", "store/version"},
 	"cluster/sabotage":   nil,
+	"cluster/sim":        nil,
 	"cluster/wire":       {"cluster/sabotage"},
 	"store":              {"store/version", "cluster/ring", "cluster/sabotage"},
 	"bench":              {"bench/check", "bench/faults", "bench/local", "bench/proc", "bench/machine", "bench/preload", "cluster/sabotage"},
