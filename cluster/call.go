@@ -26,6 +26,21 @@ func (w *call) end(reply *wire.Reply) {
 	close(w.ended)
 }
 
+// wait returns when the call has ended, or nobody wants to know any more. A deadline is
+// the link's to see to: it is a request's timeout.
+func (w *call) wait(ctx context.Context) error {
+	select {
+	case <-w.ended:
+		return w.err
+	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return ctx.Err()
+		}
+	}
+	<-w.ended
+	return w.err
+}
+
 var (
 	errDown    = errors.New("the node is down")
 	errRings   = errors.New("the nodes do not agree on the ring yet")
@@ -40,8 +55,9 @@ func (r *refusal) Error() string { return "refused by the peer: " + r.why }
 // callTries is how often a call is made while the nodes learn each other's ring.
 const callTries = 5
 
-// call asks a peer and waits for its reply. Where the nodes have different
-// rings, the one that is behind learns the other's, and the call is repeated.
+// call asks a peer and waits for its reply, or until ctx is cancelled. Where the
+// nodes have different rings, the one that is behind learns the other's, and the call
+// is repeated.
 func (c *Coordinator) call(ctx context.Context, p *peer, lane wire.Lane, op wire.Op, epoch uint64, payload ...[]byte) ([]byte, error) {
 	timeout := requestTimeout
 	if deadline, ok := ctx.Deadline(); ok {
@@ -53,16 +69,16 @@ func (c *Coordinator) call(ctx context.Context, p *peer, lane wire.Lane, op wire
 			return nil, err
 		}
 		p.link.Flush()
-		<-w.ended
-		switch {
-		case w.err != nil:
-			return nil, w.err
-		case w.status == statusBehind:
+		if err := w.wait(ctx); err != nil {
+			return nil, err
+		}
+		switch w.status {
+		case statusBehind:
 			if err := c.teach(p, timeout); err != nil {
 				return nil, err
 			}
-		case w.status == statusEpoch: // deliver has learnt it
-		case w.status == statusRefused:
+		case statusEpoch: // deliver has learnt it
+		case statusRefused:
 			return nil, &refusal{string(w.reply)}
 		default:
 			return w.reply, nil

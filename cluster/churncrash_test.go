@@ -113,7 +113,7 @@ func TestALeaveIsProposedAgainAfterItsProposerWasKilled(t *testing.T) {
 // preferred returns the first fallback.
 func preferred(v *view, pl *place) (id ring.NodeID) {
 	for _, m := range v.ring.Members() {
-		if v.byID[m.ID] == pl.fallbacks[0] {
+		if v.byID[m.ID] == pl.fallbacks()[0] {
 			return m.ID
 		}
 	}
@@ -206,7 +206,7 @@ func TestWritesGoOnWhereOnlyOwnersToBeAreUp(t *testing.T) {
 	v, bare := w.node(0).view.Load(), map[ring.Partition]bool{} // those of which both that live are about to be owners
 	for p := range v.places {
 		pl := &v.places[p]
-		if pl.holds() || pl.self < 0 || len(pl.fallbacks) != 2 {
+		if pl.holds() || pl.self < 0 || len(pl.fallbacks()) != 2 {
 			continue
 		}
 		bare[ring.Partition(p)] = true

@@ -90,6 +90,7 @@ type Coordinator struct {
 	lives      lives
 	life       life
 	members    members
+	unsent     unsent
 
 	operations sync.Pool // of *operation
 	young      young

@@ -18,7 +18,7 @@ func (p *peer) deliver(replies []wire.Reply) {
 		if reply.Err == nil {
 			answered = true
 			highest = max(highest, version.HLC(reply.HLC))
-			if reply.Status == statusEpoch {
+			if reply.Status == statusEpoch && len(reply.Payload) > 0 {
 				c.learn(reply.Payload)
 			}
 		}

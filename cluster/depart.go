@@ -109,5 +109,5 @@ func (h *handling) turnAway(i int) {
 	if second := h.nowMS / 1000; h.c.turnedAway.Swap(second) != second {
 		h.c.log.Warn().Stringer("node", h.from).Msg("a node that has left the ring, or was removed from it, is back: it is told so, and not served")
 	}
-	h.reply(i, statusEpoch, h.v.text)
+	h.teach(i)
 }

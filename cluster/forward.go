@@ -32,7 +32,7 @@ func (c *Coordinator) Route(key []byte, anyOwner bool) (to ring.NodeID, place qu
 			return p.id, quorum.Away
 		}
 	}
-	for _, p := range pl.fallbacks {
+	for _, p := range pl.fallbacks() {
 		if p == nil {
 			return to, quorum.Here
 		}
@@ -109,7 +109,7 @@ func (fw *forward) another(v *view) *peer {
 		return nil
 	}
 	pl := &v.places[v.partition(fw.f.Args[1])]
-	for i, p := range slices.Concat(pl.nodes, pl.fallbacks) {
+	for i, p := range slices.Concat(pl.nodes, pl.fallbacks()) {
 		incoming := i < len(pl.nodes) && !pl.owners.Has(i)
 		if p != nil && !incoming && p.up() && !slices.Contains(fw.tried, p.id) {
 			return p

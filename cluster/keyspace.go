@@ -271,7 +271,7 @@ func (c *Coordinator) Flush(dbs []uint8) error {
 		return wireError(errLeft)
 	}
 	if !v.alone {
-		c.askAll(v, opPing, c.appendStatus(nil)) // so that the mark is above all that they have acknowledged
+		c.askAll(v, opPing, c.appendStatus(nil, nil, false)) // so that the mark is above all that they have acknowledged
 	}
 	mark, err := c.store.NextHLC(c.store.NowMS(), 0)
 	if err != nil {

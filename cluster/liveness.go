@@ -17,6 +17,7 @@ const pingInterval = time.Second
 func (p *peer) connected(lane wire.Lane, h *wire.Hello) {
 	run := h.Run
 	p.run.Store(&run)
+	p.incarnation.Store(h.Incarnation)
 	if p.wired.Add(1) == int32(wire.LaneCount) {
 		p.heardNS.Store(int64(p.c.uptime()))
 		p.life.Linked(true)
@@ -154,11 +155,12 @@ func (c *Coordinator) ping(p *peer) {
 		defer p.pinging.Store(false)
 		ctx, cancel := context.WithTimeout(c.serving, requestTimeout)
 		defer cancel()
-		reply, err := c.call(ctx, p, wire.Small, opPing, c.view.Load().epoch, c.appendStatus(nil))
+		full := (p.pings.Add(1)+uint32(p.id[0]))%livesFullEvery == 0
+		reply, err := c.call(ctx, p, wire.Small, opPing, c.view.Load().epoch, c.appendStatus(nil, p, full))
 		if err == nil {
 			err = c.takeStatus(p, reply)
 		}
-		if err != nil && !errors.Is(err, wire.ErrTimeout) && !errors.Is(err, wire.ErrLost) && !errors.Is(err, wire.ErrDown) {
+		if err != nil && c.serving.Err() == nil && !errors.Is(err, wire.ErrTimeout) && !errors.Is(err, wire.ErrLost) && !errors.Is(err, wire.ErrDown) {
 			c.log.Warn().Stringer("node", p.id).Err(err).Msg("a ping fails")
 		}
 	})

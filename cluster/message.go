@@ -34,7 +34,7 @@ const (
 	statusObject  = 2 // to opGet: here are stable 8, purge 8, and the object, empty where the key is absent
 	statusLater   = 3 // to opPut: it is kept, but a sibling written later wins; here is when
 	statusRefused = 4 // for a reason, in words
-	statusEpoch   = 5 // your ring is older than mine, which is here
+	statusEpoch   = 5 // your ring is older than mine, which is here or in a reply before this one
 	statusBehind  = 6 // your ring is newer than mine
 )
 

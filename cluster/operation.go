@@ -186,8 +186,8 @@ func (op *operation) nextFallback() *peer {
 	if op.need.Strict && !sabotage.On(sabotage.FallbackAsOwner) {
 		return nil
 	}
-	for op.fallback < len(op.place.fallbacks) {
-		p := op.place.fallbacks[op.fallback]
+	for fallbacks := op.place.fallbacks(); op.fallback < len(fallbacks); {
+		p := fallbacks[op.fallback]
 		op.fallback++
 		if p != nil && p.up() && !op.counts(p) {
 			return p

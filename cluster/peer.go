@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,11 +23,15 @@ type peer struct {
 	life     *member.Peer                // judges whether it is up
 	heardNS  atomic.Int64                // when it last answered, by uptime
 	teaching [wire.LaneCount]atomic.Bool // a ring document is on its way to it
-	unsent   atomic.Bool                 // requests wait for a flush
+	unsent   atomic.Bool                 // requests wait for a flush, and it is in the coordinator's list
 	usualNS  atomic.Int64
 	drifts   atomic.Bool // its clock is too far ahead
 	status   atomic.Pointer[status]
 	pinging  atomic.Bool
+	pings    atomic.Uint32
+
+	incarnation atomic.Uint64 // its own, as it last said
+	knows       atomic.Uint64 // the hash of the incarnations that it knows of, as it last said
 }
 
 // requestTimeout is how long a peer may take to answer.
@@ -70,8 +75,8 @@ func (p *peer) sendOn(lane wire.Lane, op wire.Op, epoch uint64, timeout time.Dur
 	switch {
 	case err != nil:
 		p.life.Lost(1)
-	case !p.unsent.Load():
-		p.unsent.Store(true)
+	case !p.unsent.Load() && !p.unsent.Swap(true):
+		p.c.unsent.add(p)
 	}
 	return err
 }
@@ -82,11 +87,44 @@ func (p *peer) setAddress(address string) { p.where.Store(&address) }
 
 // Kick sends the requests that have been appended, to each peer by one write.
 func (c *Coordinator) Kick() {
-	for _, p := range c.view.Load().peers {
-		if p.unsent.Load() && p.unsent.Swap(false) {
+	var some [unsentAtOnce]*peer
+	for n := c.unsent.take(&some); n > 0; n = c.unsent.take(&some) {
+		for _, p := range some[:n] {
+			p.unsent.Store(false) // before the flush: what is appended from now on asks for another
 			p.link.Flush()
 		}
 	}
+}
+
+// The unsent are the peers that requests wait for at. It is looked at after every
+// read of a connection, where there may be a thousand peers and two that matter.
+type unsent struct {
+	some  atomic.Bool
+	mu    sync.Mutex
+	peers []*peer // guarded by mu
+}
+
+const unsentAtOnce = 16
+
+func (u *unsent) add(p *peer) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.peers = append(u.peers, p)
+	u.some.Store(true)
+}
+
+func (u *unsent) take(into *[unsentAtOnce]*peer) (n int) {
+	if !u.some.Load() {
+		return 0
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	rest := max(0, len(u.peers)-len(into))
+	n = copy(into[:], u.peers[rest:])
+	clear(u.peers[rest:])
+	u.peers = u.peers[:rest]
+	u.some.Store(rest > 0)
+	return n
 }
 
 // observe takes a peer's HLC into account.

@@ -151,7 +151,7 @@ func (op *operation) askOne() bool {
 		if up(p) && op.asked(p) && !op.tally.Failed(i) {
 			continue
 		}
-		if !op.need.Strict && !op.ownCounted && slices.Contains(op.place.fallbacks, nil) {
+		if !op.need.Strict && !op.ownCounted && slices.Contains(op.place.fallbacks(), nil) {
 			op.ownCounted = true
 			op.tally.Ack(i)
 			return true

@@ -62,6 +62,7 @@ type handling struct {
 	acks     []ack
 	seq      uint64
 	forwards []int // requests
+	taught   bool  // the ring is in a reply already, which comes before those behind it
 }
 
 // An ack is a reply that waits for the commit.
@@ -92,7 +93,7 @@ func (h *handling) one(i int, r *wire.Request) {
 	case r.Epoch < h.v.epoch && h.v.byID[h.from] == nil:
 		h.turnAway(i)
 	case r.Epoch < h.v.epoch:
-		h.reply(i, statusEpoch, h.v.text)
+		h.teach(i)
 	case h.v.byID[h.from] == nil:
 		h.refuse(i, "you are not a member of the ring")
 	case r.Op == opPut:
@@ -139,6 +140,17 @@ func keyOf(r *wire.Request) (db uint8, key []byte) {
 		}
 	}
 	return 0, nil
+}
+
+// teach tells a peer that is behind of the newer ring. The document, which may be
+// long, comes with the first reply of a batch.
+func (h *handling) teach(i int) {
+	text := h.v.text
+	if h.taught {
+		text = nil
+	}
+	h.taught = true
+	h.reply(i, statusEpoch, text)
 }
 
 func (h *handling) reply(i int, status uint8, payload []byte) {

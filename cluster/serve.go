@@ -28,12 +28,13 @@ func (c *Coordinator) answer(ctx context.Context, from ring.NodeID, op wire.Op, 
 	v := c.view.Load()
 	switch op {
 	case opPing:
-		if p := v.byID[from]; p != nil {
+		p := v.byID[from]
+		if p != nil {
 			if err := c.takeStatus(p, payload); err != nil {
 				return nil, err
 			}
 		}
-		return c.appendStatus(nil), nil
+		return c.appendStatus(nil, p, false), nil
 	case opAgree:
 		return c.agreement.Handle(from, payload), nil
 	case opJoin:

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/cespare/xxhash/v2"
+
 	"cartwheel/store"
 	"cartwheel/store/version"
 )
@@ -15,13 +17,23 @@ const databases = store.Databases
 
 // A status is what a node says of itself from time to time:
 //
-//	flush marks 16 x 8, hints 8, their bytes 8, then every incarnation that it
-//	knows of: incarnation 8, highest HLC that it has seen of it 8
+//	flush marks 16 x 8, hints 8, their bytes 8, its incarnation 8, the hash of the set
+//	of the incarnations that it knows of 8, then some or all of these: incarnation 8,
+//	highest HLC that it has seen of it 8
 type status struct {
 	hints, hintBytes int64
 }
 
-const statusBytes = databases*8 + 16
+const statusBytes = databases*8 + 32
+
+// Every node tells every other one what it knows of incarnations, of which there are
+// as many as nodes, and more. Where both know the same ones and these are more than
+// livesShortMax, it tells only what it has seen of the other's own, and all in one of
+// livesFullEvery pings.
+const (
+	livesShortMax  = 64
+	livesFullEvery = 32
+)
 
 func appendMarks(dst []byte, marks [databases]version.HLC) []byte {
 	for _, mark := range marks {
@@ -40,12 +52,22 @@ func parseMarks(b []byte) (marks [databases]version.HLC, ok bool) {
 	return marks, true
 }
 
-func (c *Coordinator) appendStatus(dst []byte) []byte {
+// appendStatus says how this node is to a peer; nil is several.
+func (c *Coordinator) appendStatus(dst []byte, to *peer, full bool) []byte {
 	dst = appendMarks(dst, c.store.FlushMarks())
 	held := c.held()
 	dst = binary.BigEndian.AppendUint64(dst, uint64(held.hints))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(held.hintBytes))
-	return c.lives.append(dst)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(c.store.Incarnation()))
+	hash, count := c.lives.set()
+	dst = binary.BigEndian.AppendUint64(dst, hash)
+	switch {
+	case to == nil:
+		return dst
+	case full || count <= livesShortMax || to.knows.Load() != hash:
+		return c.lives.append(dst)
+	}
+	return c.lives.appendOne(dst, version.Incarnation(to.incarnation.Load()))
 }
 
 // takeStatus takes what a peer says of itself.
@@ -65,6 +87,10 @@ func (c *Coordinator) takeStatus(p *peer, b []byte) error {
 		p.status.Store(s)
 		c.changed.Add(1)
 	}
+	incarnation := binary.BigEndian.Uint64(b[databases*8+16:])
+	p.incarnation.Store(incarnation)
+	p.knows.Store(binary.BigEndian.Uint64(b[databases*8+24:]))
+	c.lives.saw(version.Clock{{Incarnation: version.Incarnation(incarnation)}})
 	return c.takeLives(b[statusBytes:])
 }
 
@@ -73,7 +99,8 @@ func (c *Coordinator) takeStatus(p *peer, b []byte) error {
 type lives struct {
 	mu    sync.Mutex // held by those who add one
 	seen  atomic.Pointer[map[version.Incarnation]*atomic.Uint64]
-	dirty atomic.Bool // not all of it is saved
+	hash  atomic.Uint64 // of the incarnations, whatever their HLCs
+	dirty atomic.Bool   // not all of it is saved
 }
 
 // livesMax is how many incarnations a node keeps in mind.
@@ -121,6 +148,7 @@ func (l *lives) add(d version.Dot) {
 	more[d.Incarnation] = new(atomic.Uint64)
 	more[d.Incarnation].Store(uint64(d.HLC))
 	l.seen.Store(&more)
+	l.hash.Store(l.hash.Load() ^ hashOfLife(d.Incarnation))
 	l.dirty.Store(true)
 }
 
@@ -132,6 +160,23 @@ func (l *lives) of(i version.Incarnation) (highest version.HLC, known bool) {
 		return 0, false
 	}
 	return version.HLC(h.Load()), true
+}
+
+// hashOfLife is such that the XOR of several stands for the set of them.
+func hashOfLife(i version.Incarnation) uint64 {
+	return xxhash.Sum64(binary.BigEndian.AppendUint64(nil, uint64(i)))
+}
+
+// set returns a hash of the set of the incarnations and how many there are.
+func (l *lives) set() (hash uint64, count int) { return l.hash.Load(), len(*l.seen.Load()) }
+
+// appendOne appends one incarnation, if it is known.
+func (l *lives) appendOne(dst []byte, i version.Incarnation) []byte {
+	if highest, known := l.of(i); known {
+		dst = binary.BigEndian.AppendUint64(dst, uint64(i))
+		dst = binary.BigEndian.AppendUint64(dst, uint64(highest))
+	}
+	return dst
 }
 
 func (l *lives) append(dst []byte) []byte {

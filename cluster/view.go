@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"slices"
+	"sync"
 
 	"cartwheel/cluster/quorum"
 	"cartwheel/cluster/ring"
@@ -22,12 +23,15 @@ type view struct {
 
 // A place is who holds a partition. Its nodes are indexed as in quorum.Set.
 type place struct {
-	ids       []ring.NodeID
-	nodes     []*peer // owners in the order of preference, then those to be that are not; nil is this node
-	owners    quorum.Set
-	next      quorum.Set // owners once the moves under way are done
-	self      int        // this node's index, -1 where it is not among nodes
-	fallbacks []*peer    // in the order of preference, the owners to be last; nil is this node
+	ids    []ring.NodeID
+	nodes  []*peer // owners in the order of preference, then those to be that are not; nil is this node
+	owners quorum.Set
+	next   quorum.Set // owners once the moves under way are done
+	self   int        // this node's index, -1 where it is not among nodes
+	// fallbacks returns them in the order of preference, the owners to be last; nil is
+	// this node. They are found when they are first needed: of most partitions never,
+	// and on a large ring that is most of what a new one costs.
+	fallbacks func() []*peer
 }
 
 // holds reports that this node owns the partition.
@@ -71,17 +75,23 @@ func (v *view) place(p ring.Partition, self ring.NodeID) place {
 			pl.self = i
 		}
 	}
+	pl.fallbacks = sync.OnceValue(func() []*peer { return v.fallbacksOf(p, ids) })
+	return pl
+}
+
+// fallbacksOf returns the fallbacks of a partition that those hold or are about to.
+func (v *view) fallbacksOf(p ring.Partition, ids []ring.NodeID) (fallbacks []*peer) {
 	for _, id := range v.ring.Preference(p) {
 		if !slices.Contains(ids, id) {
-			pl.fallbacks = append(pl.fallbacks, v.byID[id])
+			fallbacks = append(fallbacks, v.byID[id])
 		}
 	}
 	// While all others are about to be owners, and most owners are dead, there is
 	// nobody else to stand in for them.
-	for _, id := range ids[pl.owners.Len():] {
-		pl.fallbacks = append(pl.fallbacks, v.byID[id])
+	for _, id := range ids[len(v.ring.Owners(p)):] {
+		fallbacks = append(fallbacks, v.byID[id])
 	}
-	return pl
+	return fallbacks
 }
 
 // partition returns where a key is.

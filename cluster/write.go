@@ -170,7 +170,7 @@ func (op *operation) canWrite() error {
 		return nil
 	}
 	if !op.need.Strict {
-		for _, p := range pl.fallbacks {
+		for _, p := range pl.fallbacks() {
 			if p != nil && p.up() {
 				standIns++
 			}
@@ -285,7 +285,7 @@ func (p *place) standsIn() int {
 			return -1
 		}
 	}
-	for _, n := range p.fallbacks {
+	for _, n := range p.fallbacks() {
 		if n == nil {
 			return 0
 		}

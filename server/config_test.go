@@ -44,7 +44,10 @@ $0
 	if strings.Contains(all, "secret") {
 		t.Error("CONFIG GET * shows the password")
 	}
-	for _, name := range []string{"client-reply-bytes-max", "client-buffers-bytes-max", "write-timeout", "proto-max-bulk-len", "maxclients"} {
+	for _, name := range []string{
+		"client-reply-bytes-max", "client-buffers-bytes-max", "write-timeout", "proto-max-bulk-len", "maxclients",
+		"store-checkpoint-bytes-max", "store-log-bytes-max", "hint-bytes-max", "peer-small-frame-bytes-max", "agreement-bytes-max",
+	} {
 		if !strings.Contains(all, "\r\n"+name+"\r\n") {
 			t.Errorf("CONFIG GET * does not show %s", name)
 		}

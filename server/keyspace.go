@@ -51,6 +51,9 @@ type Keyspace interface {
 
 	// Figures returns names and values for INFO, for a person to read.
 	Figures() [][2]string
+	// Limits returns names and values for CONFIG GET: what bounds the node below its
+	// clients.
+	Limits() [][2]string
 }
 
 // The types that both sides of a Keyspace know are in package quorum.

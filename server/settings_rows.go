@@ -53,14 +53,14 @@ func (s *Server) settingRows() []setting {
 	}
 }
 
-// limitRows are the bounds of everything that a client can make grow
+// limitRows are the bounds of everything that a client or a peer can make grow
 // (design.md section 11). Bytes, unless the name says otherwise; times are in
-// seconds.
+// seconds, or as the name says.
 func (s *Server) limitRows() []setting {
 	limits := func(get func(*resp.Limits) int) func() string {
 		return func() string { return strconv.Itoa(get(s.limits.Load())) }
 	}
-	return []setting{
+	rows := []setting{
 		fixedInt("memory", s.opts.MemoryBytes),
 		{name: "client-query-buffer-limit", value: limits(func(l *resp.Limits) int { return l.RequestBytesMax })},
 		{name: "client-inline-bytes-max", value: limits(func(l *resp.Limits) int { return l.InlineBytesMax })},
@@ -77,7 +77,12 @@ func (s *Server) limitRows() []setting {
 		fixedInt("lcs-pairs-max", lcsPairsMax),
 		fixedInt("slowlog-arguments-max", slowlogArgsMax),
 		fixedInt("slowlog-argument-bytes-max", slowlogArgBytesMax),
+		fixedInt("siblings-max", siblingsMax),
 	}
+	for _, l := range s.keys.Limits() {
+		rows = append(rows, fixed(l[0], l[1]))
+	}
+	return rows
 }
 
 func (s *Server) hostPort() (host, port string) {

@@ -100,6 +100,9 @@ func (s state) answer(self, from ring.NodeID, m message) (next state, reply mess
 		s = next
 	}
 	switch {
+	case m.kind == prepare && (s.document == nil || m.epoch > s.document.Epoch+1):
+		reply.kind = behind
+		return s, reply
 	case s.document == nil:
 		return refuse("no ring document is known here")
 	case m.cluster != s.document.Cluster:
@@ -107,7 +110,10 @@ func (s state) answer(self, from ring.NodeID, m message) (next state, reply mess
 	case m.kind == committed:
 		return refuse("")
 	case m.epoch <= s.document.Epoch:
-		reply.kind, reply.value = newer, s.form
+		reply.kind = newer
+		if m.kind == fetch { // a proposer hears it from many, and fetches it from one
+			reply.value = s.form
+		}
 		return s, reply
 	case m.kind == fetch:
 		return refuse(nothingNewer)
@@ -132,7 +138,7 @@ func (m *message) brings(s state) []byte {
 	switch {
 	case m.kind == committed:
 		return m.value
-	case m.kind == prepare && (s.document == nil || m.epoch > s.document.Epoch+1):
+	case m.kind == prepare && len(m.base) > 0 && (s.document == nil || m.epoch > s.document.Epoch+1):
 		return m.base
 	}
 	return nil
@@ -147,7 +153,10 @@ func (s state) decide(m, reply message) (state, message) {
 		return s, reply
 	}
 	if m.kind == prepare {
-		reply.kind, reply.accepted, reply.value = promise, r.accepted, r.value
+		reply.kind, reply.accepted = promise, r.accepted
+		if m.accepted == r.accepted { // one of many is asked for it
+			reply.value = r.value
+		}
 		return s.promising(m.ballot), reply
 	}
 	if err := s.follows(m.value); err != nil {

@@ -166,7 +166,7 @@ func (a *Agreement) Fetch(ctx context.Context, from ring.NodeID) (installed bool
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	reply, err := a.call(ctx, from, m)
+	reply, err := a.call(ctx, from, &m, m.append(nil))
 	if err != nil {
 		return false, fmt.Errorf("fetching the ring document of %s: %w", from, err)
 	}
@@ -233,12 +233,12 @@ func (a *Agreement) become(next state) error {
 	return nil
 }
 
-// call sends a request to a node, this one included.
-func (a *Agreement) call(ctx context.Context, to ring.NodeID, m message) (message, error) {
+// call sends a request, whose form that is, to a node, this one included.
+func (a *Agreement) call(ctx context.Context, to ring.NodeID, m *message, form []byte) (message, error) {
 	if to == a.opts.Self {
-		return a.answer(to, m), nil
+		return a.answer(to, *m), nil
 	}
-	reply, err := a.opts.Messenger.Call(ctx, to, m.append(nil))
+	reply, err := a.opts.Messenger.Call(ctx, to, form)
 	if err != nil {
 		return message{}, err
 	}

@@ -27,6 +27,10 @@ type memNet struct {
 	storages  map[ring.NodeID]*memStorage
 	cut       map[ring.NodeID]bool
 	lossy     bool
+	silent    map[ring.NodeID]bool // takes requests, and never answers
+	delayMax  time.Duration        // of each request and of each reply, drawn
+	requests  int
+	bytes     int                                  // of requests and replies
 	intercept func(to ring.NodeID, m message) bool // false loses the request
 	documents map[uint64][]byte                    // committed anywhere, by epoch
 	diverged  error
@@ -38,6 +42,7 @@ func newMemNet(seed uint64) *memNet {
 		nodes:     make(map[ring.NodeID]*Agreement),
 		storages:  make(map[ring.NodeID]*memStorage),
 		cut:       make(map[ring.NodeID]bool),
+		silent:    make(map[ring.NodeID]bool),
 		documents: make(map[uint64][]byte),
 	}
 }
@@ -57,8 +62,11 @@ func (l line) Call(ctx context.Context, to ring.NodeID, request []byte) ([]byte,
 	n.mu.Lock()
 	peer := n.nodes[to]
 	lost := peer == nil || n.cut[to] || n.cut[l.self] || n.intercept != nil && !n.intercept(to, m)
-	var delay time.Duration
+	delay, back := n.delay(), n.delay()
 	replyLost, twice := false, false
+	n.requests++
+	n.bytes += len(request)
+	silent := n.silent[to]
 	if n.lossy {
 		lost = lost || n.rng.IntN(8) == 0
 		replyLost = n.rng.IntN(8) == 0
@@ -66,6 +74,10 @@ func (l line) Call(ctx context.Context, to ring.NodeID, request []byte) ([]byte,
 		delay = time.Duration(n.rng.IntN(50)) * time.Millisecond
 	}
 	n.mu.Unlock()
+	if silent {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	select {
 	case <-time.After(delay):
 	case <-ctx.Done():
@@ -81,7 +93,23 @@ func (l line) Call(ctx context.Context, to ring.NodeID, request []byte) ([]byte,
 	if replyLost || ctx.Err() != nil {
 		return nil, errLost
 	}
-	return reply, nil
+	n.mu.Lock()
+	n.bytes += len(reply)
+	n.mu.Unlock()
+	select {
+	case <-time.After(back):
+		return reply, nil
+	case <-ctx.Done():
+		return nil, errLost
+	}
+}
+
+// delay draws one; the caller holds mu.
+func (n *memNet) delay() time.Duration {
+	if n.delayMax == 0 {
+		return 0
+	}
+	return time.Duration(n.rng.Int64N(int64(n.delayMax)))
 }
 
 // start boots a node from its storage, in place of the one that ran before.
@@ -418,10 +446,14 @@ func TestOnlyMembersVote(t *testing.T) {
 	_, r := newRound(one.state, nodeID(1), ballot{})
 	request := r.request()
 	reply, err := decodeMessage(outsider.Handle(nodeID(1), request.append(nil)))
+	if err == nil && reply.kind == behind {
+		m := r.withBase()
+		reply, err = decodeMessage(outsider.Handle(nodeID(1), m.append(nil)))
+	}
 	if err != nil || reply.kind != abstain || outsider.Current() != nil {
 		t.Errorf("an outsider takes nothing and abstains: %v, kind %d, %v", err, reply.kind, outsider.Current())
 	}
-	if _, err := outsider.Install(request.base); err != nil {
+	if _, err := outsider.Install(r.withBase().base); err != nil {
 		t.Fatal(err)
 	}
 	reply, err = decodeMessage(outsider.Handle(nodeID(1), request.append(nil)))

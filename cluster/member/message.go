@@ -13,18 +13,19 @@ type kind uint8
 
 const (
 	// Requests.
-	prepare   kind = iota + 1 // promise me this ballot
+	prepare   kind = iota + 1 // promise me this ballot, and show what you have accepted under accepted
 	accept                    // accept value under this ballot
 	committed                 // value is committed
 	fetch                     // what is newer than epoch?
 
 	// Replies.
-	promise  // promised; accepted and value are what was accepted before
+	promise  // promised; accepted is what was accepted before, value too if it was asked for
 	vote     // accepted
 	refusal  // accepted is the higher ballot that has been promised
-	newer    // value is a newer committed document
+	newer    // a newer document is committed; to a fetch, value is that
 	abstain  // neither for nor against; value is the reason, a text
-	kindLast = abstain
+	behind   // prepare again, with the base: it is not known here yet
+	kindLast = behind
 )
 
 // A message is a request to an acceptor or its reply. A reply bears the epoch and
@@ -36,7 +37,7 @@ type message struct {
 	ballot   ballot
 	accepted ballot
 	baseSum  uint64 // checksum of the proposer's document, epoch-1
-	base     []byte // that document, with prepare only
+	base     []byte // that document, with the prepare of who is behind
 	value    []byte
 }
 

@@ -224,8 +224,18 @@ func (m *model) deliver(e envelope) {
 		}
 		return
 	}
+	if msg.kind == newer && len(msg.value) > 0 {
+		n.round = nil
+		m.install(n, msg.value)
+		return
+	}
 	if n.round != nil {
-		if m.broken.adoptsAny && n.round.adopted != nil && msg.accepted.less(n.round.adoptedAt) && msg.kind == promise && !msg.accepted.none() {
+		if msg.kind == behind {
+			again := n.round.withBase()
+			m.send(envelope{from: n.id, to: e.from, body: again.append(nil)})
+			return
+		}
+		if m.broken.adoptsAny && !n.round.adoptedAt.none() && msg.accepted.less(n.round.adoptedAt) && msg.kind == promise && !msg.accepted.none() {
 			n.round.adoptedAt = ballot{}
 		}
 		n.round.take(e.from, msg)
@@ -238,12 +248,19 @@ func (m *model) advance(n *modelNode) {
 	r := n.round
 	n.beaten = r.beatenBy
 	switch {
-	case r.newer != nil:
+	case r.overtaken():
 		n.round = nil
-		m.install(n, r.newer)
+		from := r.newer
+		fetching := message{kind: fetch, cluster: ring.ClusterID{1}, epoch: n.state.document.Epoch + 1}
+		m.send(envelope{from: n.id, to: from, body: fetching.append(nil)})
 	case r.settled() && !r.voting:
 		if m.broken.ignoresAccepted {
-			r.adopted = nil
+			r.adopted, r.adoptedAt = nil, ballot{}
+		}
+		if r.lacks() {
+			wanted := r.wanted()
+			m.send(envelope{from: n.id, to: r.adoptedBy, body: wanted.append(nil)})
+			return
 		}
 		r.propose(n.own)
 		m.ask(n)

@@ -5,10 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"cartwheel/cluster/ring"
@@ -18,9 +14,6 @@ const (
 	// The pause after a lost attempt is random, up to a bound that doubles.
 	pauseMin = 20 * time.Millisecond
 	pauseMax = time.Second
-
-	// askedAtOnce bounds the requests of one round that are under way.
-	askedAtOnce = 32
 
 	// ForcedEpochs is how far ahead a forced document's epoch jumps.
 	ForcedEpochs = 1000
@@ -106,8 +99,8 @@ func (p *proposal) attempt(ctx context.Context) (*ring.Document, error) {
 		if won {
 			return p.own, nil
 		}
-		if p.agreement.Current() == before {
-			return nil, nil
+		if p.agreement.Current() == before || !p.committed() {
+			return nil, nil // the other rivals have lost at this moment too
 		}
 	}
 	return nil, nil
@@ -171,7 +164,7 @@ func (p *proposal) round(ctx context.Context) (won bool, err error) {
 		return false, nil
 	}
 	a.ask(ctx, r)
-	if r.settled() && r.newer == nil {
+	if r.settled() && !r.overtaken() && a.complete(ctx, r) {
 		r.propose(p.form)
 		own := bytes.Equal(r.value, p.form)
 		p.proposed = p.proposed || own
@@ -185,10 +178,12 @@ func (p *proposal) round(ctx context.Context) (won bool, err error) {
 	if p.beaten.less(r.beatenBy) {
 		p.beaten = r.beatenBy
 	}
-	if r.newer != nil {
-		_, err = a.Install(r.newer)
+	if r.overtaken() {
+		if _, err := a.Fetch(ctx, r.newer); err != nil {
+			a.opts.Log.Debug().Err(err).Msg("a newer ring document is tried for again")
+		}
 	}
-	return false, err
+	return false, nil
 }
 
 // begin starts a round with a ballot that is durably its own.
@@ -210,59 +205,6 @@ func (a *Agreement) commit(r *round) (installed bool, err error) {
 	}
 	a.teller.tell(r.base.document)
 	return installed, nil
-}
-
-// ask sends the round's request to all voters, this node first, and returns when
-// a majority has answered, a newer document is heard of, or all have answered or
-// failed.
-func (a *Agreement) ask(ctx context.Context, r *round) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	voters := slices.SortedFunc(maps.Keys(r.voters), func(x, y ring.NodeID) int {
-		switch a.opts.Self {
-		case x:
-			return -1
-		case y:
-			return 1
-		}
-		return bytes.Compare(x[:], y[:])
-	})
-	request := r.request()
-	var mu sync.Mutex // guards r
-	a.callAll(ctx, voters, func(to ring.NodeID) {
-		reply, err := a.call(ctx, to, request)
-		if err != nil {
-			a.opts.Log.Debug().Err(err).Stringer("node", to).Msg("a member does not answer a proposal")
-			return
-		}
-		if reply.kind == abstain {
-			a.opts.Log.Debug().Stringer("node", to).Bytes("reason", reply.value).Msg("a member abstains")
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		if r.take(to, reply); r.settled() || r.newer != nil {
-			cancel()
-		}
-	})
-}
-
-// callAll calls call for each node, for askedAtOnce of them at a time, until ctx
-// is done.
-func (a *Agreement) callAll(ctx context.Context, nodes []ring.NodeID, call func(ring.NodeID)) {
-	var at atomic.Int64
-	var workers sync.WaitGroup
-	for range min(askedAtOnce, len(nodes)) {
-		workers.Go(func() {
-			for ctx.Err() == nil {
-				i := int(at.Add(1)) - 1
-				if i >= len(nodes) {
-					return
-				}
-				call(nodes[i])
-			}
-		})
-	}
-	workers.Wait()
 }
 
 // Force commits a change by this node alone, for an operator who has lost the

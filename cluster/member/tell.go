@@ -76,10 +76,9 @@ func (t *teller) once(ctx context.Context, to []ring.NodeID) {
 	s := a.state
 	a.mu.Unlock()
 	m := message{kind: committed, cluster: s.document.Cluster, epoch: s.document.Epoch, value: s.form}
-	a.callAll(ctx, to, func(node ring.NodeID) {
-		ctx, cancel := context.WithTimeout(ctx, callTimeout)
-		defer cancel()
-		if _, err := a.call(ctx, node, m); err != nil {
+	form := m.append(nil)
+	a.callAll(ctx, to, len(form), func(ctx context.Context, node ring.NodeID) {
+		if _, err := a.call(ctx, node, &m, form); err != nil {
 			a.opts.Log.Debug().Err(err).Stringer("node", node).Msg("a member was not told of a commit")
 		}
 	})

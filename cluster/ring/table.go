@@ -1,10 +1,6 @@
 package ring
 
-import (
-	"cmp"
-	"slices"
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // FallbacksMax is how many fallbacks a preference list has at most.
 const FallbacksMax = 16
@@ -18,6 +14,7 @@ type Ring struct {
 	next       [][]NodeID // by partition
 	index      map[NodeID]int
 	zones      []int // by member: its zone's number
+	zoneSizes  []int // by zone: its members
 	hashes     []uint64
 	preference []atomic.Pointer[[]NodeID] // by partition; nil until asked for
 }
@@ -45,7 +42,9 @@ func (d *Document) Ring() *Ring {
 	for i, m := range d.Members {
 		if _, known := zoneNumber[m.Zone]; !known {
 			zoneNumber[m.Zone] = len(zoneNumber)
+			r.zoneSizes = append(r.zoneSizes, 0)
 		}
+		r.zoneSizes[zoneNumber[m.Zone]]++
 		r.index[m.ID], r.zones[i], r.hashes[i] = i, zoneNumber[m.Zone], hashOf(m.ID)
 	}
 	if len(d.Moves) > 0 {
@@ -110,35 +109,5 @@ func (r *Ring) Preference(p Partition) []NodeID {
 	}
 	list := r.preferenceOf(p)
 	r.preference[p].Store(&list)
-	return list
-}
-
-func (r *Ring) preferenceOf(p Partition) []NodeID {
-	owners := r.Owners(p)
-	inZone := make([]int, len(r.zones))
-	for _, owner := range owners {
-		inZone[r.zones[r.index[owner]]]++
-	}
-	var others []int
-	for i, m := range r.document.Members {
-		if m.State == Active && !slices.Contains(owners, m.ID) {
-			others = append(others, i)
-		}
-	}
-	slices.SortFunc(others, func(a, b int) int {
-		return cmp.Or(cmp.Compare(rank(r.hashes[a], p), rank(r.hashes[b], p)), cmp.Compare(a, b))
-	})
-	list := slices.Clone(owners)
-	for len(others) > 0 && len(list) < len(owners)+FallbacksMax {
-		best := 0
-		for i, at := range others {
-			if inZone[r.zones[at]] < inZone[r.zones[others[best]]] {
-				best = i
-			}
-		}
-		list = append(list, r.document.Members[others[best]].ID)
-		inZone[r.zones[others[best]]]++
-		others = slices.Delete(others, best, best+1)
-	}
 	return list
 }

@@ -1,8 +1,11 @@
-//go:build !unix
+//go:build !linux
 
 package wire
 
-import "net"
+import (
+	"io"
+	"net"
+)
 
 // A directWriter is for systems where a socket can be written to without waiting.
 type directWriter struct{}
@@ -10,3 +13,5 @@ type directWriter struct{}
 func newDirectWriter(net.Conn) *directWriter { return nil }
 
 func (*directWriter) write([]byte) (int, error) { panic("unreachable") }
+
+func newDirectReader(conn net.Conn) io.Reader { return conn }

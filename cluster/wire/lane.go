@@ -204,9 +204,10 @@ func (ln *lane) disconnected() []Reply {
 func (ln *lane) receive(conn net.Conn) error {
 	reader := frameReader{frameBytesMax: ln.limits.FrameBytesMax}
 	counters := ln.link.counters
+	src := newDirectReader(conn)
 	var replies []Reply
 	for {
-		n, err := reader.fill(conn)
+		n, err := reader.fill(src)
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"cmp"
+	"strconv"
 	"sync/atomic"
 	"time"
 )
@@ -40,8 +41,9 @@ type Limits struct {
 	BytesMax int
 }
 
+// The longest ring document that is valid, of 4,096 members, has 7 MiB.
 var defaultLimits = [LaneCount]Limits{
-	Small: {FrameBytesMax: 1 << 20, InFlightMax: 32 << 10, BytesMax: 64 << 20},
+	Small: {FrameBytesMax: 8 << 20, InFlightMax: 32 << 10, BytesMax: 64 << 20},
 	Bulk:  {FrameBytesMax: 512<<20 + 1<<20, InFlightMax: 1 << 10, BytesMax: 512<<20 + 1<<20},
 }
 
@@ -85,4 +87,26 @@ type Counters struct {
 	Overloaded        atomic.Uint64 // requests refused: Send's and Defer's
 	TooLarge          atomic.Uint64 // replies that were too large to be sent
 	Refused           atomic.Uint64 // handshakes that were
+}
+
+// Shown returns the names and values of what bounds a Link and a served connection
+// whose Limits are the defaults, for CONFIG GET: bytes, unless the name says otherwise.
+func Shown() [][2]string {
+	var shown [][2]string
+	add := func(name string, value int64) {
+		shown = append(shown, [2]string{name, strconv.FormatInt(value, 10)})
+	}
+	for lane, l := range defaultLimits {
+		prefix := "peer-" + Lane(lane).String()
+		add(prefix+"-frame-bytes-max", int64(l.FrameBytesMax))
+		add(prefix+"-requests-max", int64(l.InFlightMax))
+		add(prefix+"-bytes-max", int64(l.BytesMax))
+	}
+	add("peer-hello-bytes-max", extensionBytesMax)
+	add("peer-handshake-ms-max", handshakeTimeout.Milliseconds())
+	add("peer-redial-ms-max", redialMax.Milliseconds())
+	add("peer-write-ms-max", writeTimeout.Milliseconds())
+	add("peer-silence-ms-max", silenceMax.Milliseconds())
+	add("peer-backlog-bytes-max", serveBacklogMax)
+	return shown
 }

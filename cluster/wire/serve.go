@@ -110,8 +110,9 @@ func (s *served) serve(conn net.Conn) error {
 func (s *served) handle(conn net.Conn) error {
 	reader := frameReader{frameBytesMax: s.limits.FrameBytesMax}
 	batch := Batch{conn: s}
+	src := newDirectReader(conn)
 	for {
-		n, err := reader.fill(conn)
+		n, err := reader.fill(src)
 		if errors.Is(err, io.EOF) && reader.start < reader.end {
 			return io.ErrUnexpectedEOF
 		}

@@ -489,7 +489,7 @@ func TestServeEnds(t *testing.T) {
 		frame []byte
 		err   error
 	}{
-		"when a frame is too long":      {[]byte{0, 16, 0, 0}, errFrameLength},
+		"when a frame is too long":      {[]byte{0, 128, 0, 0}, errFrameLength},
 		"when a frame is too short":     {make([]byte, 4), errFrameLength},
 		"when a reply comes":            {appendFrame(nil, &frame{flags: flagReply}, nil), errFrameFlags},
 		"when unknown flags come":       {appendFrame(nil, &frame{flags: 64}, nil), errFrameFlags},
