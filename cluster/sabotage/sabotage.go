@@ -36,6 +36,9 @@ const (
 	FlushMarkLate        Flaw = "flush-mark-late"        // flush marks come with the next ping, after data
 	LateFrameApplied     Flaw = "late-frame-applied"     // a request past its deadline is carried out
 	ContextOfAnotherKey  Flaw = "context-of-another-key" // a context is accepted with any key
+	TouchStamped         Flaw = "touch-stamped"          // EXPIRE and the like make a value be written anew
+	DriftAccepted        Flaw = "drift-accepted"         // an HLC from the future is taken for the time
+	TreesNotRebuilt      Flaw = "trees-not-rebuilt"      // after an unclean stop the hash trees begin empty
 )
 
 // Flaws are all of them.
@@ -45,7 +48,7 @@ func Flaws() []Flaw {
 		ReadRepairOff, WriteCountedTwice, ReadsFromOneReplica,
 		DotsReused, TombstonePurgedEarly, HintsNotFenced, HintAfterPurge, StaleReadRepair, FallbackAsOwner, AckUnsynced,
 		VoteForgotten, DroppedEarly, TreeNotUpdated, StampAnewLost, ClockPrunedEarly, FlushMarkLate, LateFrameApplied,
-		ContextOfAnotherKey,
+		ContextOfAnotherKey, TouchStamped, DriftAccepted, TreesNotRebuilt,
 	}
 }
 

@@ -19,7 +19,7 @@ const (
 	bugSeedsMax = 10
 	// soundSeeds is how many seeds of each story nodes without a flaw are run with, after
 	// those that its flaw took.
-	soundSeeds = 2
+	soundSeeds = 3
 )
 
 // TestBugs tells each story with nodes that have its flaw, until that is seen by the checker

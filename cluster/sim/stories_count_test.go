@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -17,24 +18,21 @@ var countingStories = []story{
 		needs: "an owner is cut off from the other owners, but not from the fallbacks, and is written to strictly before that is known",
 		by:    "register", says: "does not show", seeds: 1,
 		plan: func(p *plan) { p.nodes, p.exchange = 5, 10*time.Second },
-		tell: func(w *world) {
-			k := w.teller(register)
-			for _, key := range w.keys(6) {
-				of := w.preference(key)
-				k.at(of[1]).vset(check.Operation{Key: key, Value: k.value()}, strictly)
-				w.pause(100 * time.Millisecond)
-				for _, other := range of[1:3] {
-					w.cut(of[0], other, true)
-				}
-				wait := w.meanwhile(func() {
-					k.at(of[0]).vset(check.Operation{Key: key, Value: k.value()}, strictly)
-				})
-				wait()
-				k.at(of[1+w.rand.IntN(2)]).vget(key, strictly)
-				w.net.heal()
-				w.settle("all is well")
-			}
-		},
+		tell: func(w *world) { w.cutOffStrictly(0, 1) },
+	},
+	{
+		flaw:  sabotage.WriteCountedTwice,
+		needs: "the same: an owner that is cut off is written to strictly",
+		by:    "register", says: "does not show", seeds: 1,
+		plan: func(p *plan) { p.exchange = 10 * time.Second },
+		tell: func(w *world) { w.cutOffStrictly(0, 1) },
+	},
+	{
+		flaw:  sabotage.ReadsFromOneReplica,
+		needs: "an owner is cut off from the other owners, which are written to strictly, and is read from strictly",
+		by:    "register", says: "does not show", seeds: 1,
+		plan: func(p *plan) { p.exchange = 10 * time.Second },
+		tell: func(w *world) { w.cutOffStrictly(1, 0) },
 	},
 	{
 		flaw:  sabotage.AckUnsynced,
@@ -69,6 +67,50 @@ var countingStories = []story{
 				w.pause(1500 * time.Millisecond)
 				k.at(fast).set(key, time.Hour)
 				k.at(slow).set(key, time.Hour)
+			}
+		},
+	},
+	{
+		flaw:  sabotage.TouchStamped,
+		needs: "a half of the ring touches a value that the other half has deleted",
+		by:    "sessions", says: "older than DEL", seeds: 2,
+		plan: func(p *plan) { p.nodes = 5 },
+		tell: func(w *world) {
+			k := w.teller(sessions)
+			of := w.preference("s.key0")
+			keys := w.keysWith(5, func(other []int) bool { return slices.Equal(of, other) })
+			for _, key := range keys {
+				k.at(of[0]).set(key, time.Hour)
+			}
+			for _, other := range of[1:4] {
+				w.cut(of[0], other, true)
+				w.cut(of[4], other, true)
+			}
+			w.pause(5 * time.Second) // each half takes the other for down
+			for _, key := range keys {
+				k.at(of[1]).do(check.Operation{Command: check.Del, Key: key}, readValue, "DEL", key)
+				k.at(of[0]).do(check.Operation{Command: check.Expire, Key: key, Life: time.Hour}, readValue,
+					"PEXPIRE", key, milliseconds(time.Hour))
+			}
+		},
+	},
+	{
+		flaw:  sabotage.DriftAccepted,
+		needs: "a clock jumps ahead, beyond what peers let it",
+		by:    "clocks", says: "gives stamps of the future", seeds: 1,
+		plan: func(p *plan) {},
+		tell: func(w *world) {
+			k, order := w.teller(siblings), w.shuffled()
+			fast := order[0]
+			w.machines[fast].clock.set(20*time.Second, 0)
+			for _, key := range w.keys(5) {
+				k.at(fast).vset(check.Operation{Key: key, Value: k.value()})
+			}
+			w.pause(5 * time.Second)
+			for _, other := range order[1:] {
+				if last := w.machines[other].p.c.Store().LastHLC(); last.Milliseconds() > time.Now().Add(margin).UnixMilli() {
+					w.violate("clocks: %s gives stamps of the future", w.machines[other].name)
+				}
 			}
 		},
 	},
@@ -112,16 +154,28 @@ var countingStories = []story{
 	},
 }
 
-// near puts two hosts beside each other.
-func (n *network) near(a, b string) {
-	n.slow(a, b, 20*time.Microsecond)
-	n.slow(b, a, 20*time.Microsecond)
-}
-
 // slow makes what one host sends to another take that long.
 func (n *network) slow(from, to string, delay time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	l := n.link(from, to)
 	l.delay, l.jitter = delay, 0
+}
+
+// cutOffStrictly cuts one owner off from the others, but not from the fallbacks, and before that
+// is known writes strictly to one owner and reads strictly from another.
+func (w *world) cutOffStrictly(write, read int) {
+	k := w.teller(register)
+	for _, key := range w.keys(6) {
+		of := w.preference(key)
+		k.at(of[2]).vset(check.Operation{Key: key, Value: k.value()}, strictly)
+		w.pause(100 * time.Millisecond)
+		for _, other := range of[1:3] {
+			w.cut(of[0], other, true)
+		}
+		k.at(of[write]).vset(check.Operation{Key: key, Value: k.value()}, strictly)
+		k.at(of[read]).vget(key, strictly)
+		w.net.heal()
+		w.settle("all is well")
+	}
 }

@@ -85,4 +85,19 @@ var ringStories = []story{
 			w.pause(150 * time.Second) // a sweep has come by
 		},
 	},
+	{
+		flaw:  sabotage.TreesNotRebuilt,
+		needs: "a node is killed",
+		by:    "converge", says: "differ in partition", seeds: 1,
+		plan: func(p *plan) {},
+		tell: func(w *world) {
+			k, order := w.teller(siblings), w.shuffled()
+			for _, key := range w.keys(20) {
+				k.at(order[0]).overwrite(key)
+			}
+			w.settle("all is the same")
+			w.killed(order[1])
+			w.pause(time.Second)
+		},
+	},
 }

@@ -84,15 +84,6 @@ func (k *worker) at(node int) *worker {
 	return k
 }
 
-// another is a client of the same history, for what happens at the same time.
-func (k *worker) another(n int) *worker {
-	other := *k
-	other.id += 1 + n
-	other.rand = rand.New(rand.NewPCG(k.w.seed, uint64(other.id)))
-	other.client = client{host: k.w.net.newHost(fmt.Sprint("client", other.id))}
-	return &other
-}
-
 // overwrite writes a new value with a context that has seen all, and says whether that
 // was acknowledged.
 func (k *worker) overwrite(key string) bool {

@@ -15,7 +15,7 @@ import (
 // not named may import nothing of ours. Tests may import anything.
 var mayImport = map[string][]string{
 	"cmd/cartwheel":      {"server", "cluster", "cluster/ring", "cluster/sabotage", "store"},
-	"server":             {"resp", "server/command", "server/redisvalue", "store/version", "cluster/ring", "cluster/quorum"},
+	"server":             {"resp", "server/command", "server/redisvalue", "store/version", "cluster/ring", "cluster/quorum", "cluster/sabotage"},
 	"cluster":            {"cluster/ring", "cluster/quorum", "cluster/wire", "cluster/member", "cluster/repair", "cluster/sabotage", "store", "store/version"},
 	"cluster/member":     {"cluster/ring", "cluster/quorum", "cluster/sabotage"},
 	"cluster/repair":     {"cluster/ring", "cluster/sabotage", "store", "store/version"},
