@@ -53,6 +53,7 @@ func (c *Coordinator) incarnation(v *view) (version.Incarnation, error) {
 			if err := c.store.Renew(); err != nil {
 				return 0, err
 			}
+			c.lives.saw(version.Clock{{Incarnation: c.store.Incarnation(), HLC: 0}}) // so that the others are told
 			c.log.Info().Msg("not all other nodes have said what they have seen of this one: it goes on under a new incarnation")
 			l.sure.Store(true)
 		}
