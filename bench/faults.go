@@ -23,6 +23,8 @@ type faultsCommand struct {
 	Faults   []string `help:"Only these: ${kinds}." placeholder:"NAME"`
 	Sabotage string   `help:"Break the nodes on purpose, to see it found; implies --alone: ${flaws}." placeholder:"NAME"`
 	Alone    bool     `help:"Replicas do not compare what they have: only hints and reads bring them together."`
+	Zombies  bool     `help:"Instead: have keys die while nodes are away, and look for any that come back."`
+	Churn    bool     `help:"Instead: change the ring from 3 nodes to 6 and back, with a node killed in the middle of each change."`
 	Replay   string   `help:"Judge a saved history again, and run nothing." placeholder:"FILE" type:"existingfile"`
 	Out      string   `default:"bench-report" help:"Directory for the history of a run that broke a promise."`
 	Dir      string   `help:"Where the nodes' data goes, in a new directory that is removed. Default: the system's temporary directory."`
@@ -61,7 +63,14 @@ func (c *faultsCommand) Run(ctx context.Context) error {
 		c.Seed = rand.Uint64N(1 << 32)
 	}
 	fmt.Fprintf(os.Stderr, "seed %d\n", c.Seed)
-	report, err := faults.Run(ctx, c.options())
+	run := faults.Run
+	switch {
+	case c.Zombies:
+		run = faults.Zombies
+	case c.Churn:
+		run = faults.Churn
+	}
+	report, err := run(ctx, c.options())
 	if err != nil {
 		return err
 	}

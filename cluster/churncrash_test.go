@@ -254,3 +254,30 @@ func TestWritesGoOnWhereOnlyOwnersToBeAreUp(t *testing.T) {
 		}
 	}
 }
+
+// A node dies with hints and is removed. When it is back, nobody takes them from it: it says so.
+func TestANodeThatWasRemovedSaysThatItHoldsHints(t *testing.T) {
+	t.Parallel()
+	w := newChurn(t, 5, 3)
+	absent, dead := w.node(4).NodeID(), w.node(3).NodeID()
+	w.crash(4)
+	w.known(absent, false, 0, 1, 2, 3)
+	l := w.load(0, 1, 2)
+	holder := w.node(3)
+	until(t, "it holds hints", func() bool { return len(holder.store.HintOwners()) > 0 })
+	w.crash(3)
+	l.end()
+	w.known(dead, false, 0, 1, 2)
+	w.apply(0, false, "remove", dead.String())
+	w.start(4)
+	w.settled(0, 1, 2, 4)
+	w.start(3)
+	until(t, "it says what it holds", func() bool {
+		return w.node(3).view.Load().left && w.logs[3].contains("only in its data directory")
+	})
+	for _, f := range w.node(3).Figures() {
+		if f[0] == "hints_stranded" && f[1] == "0" {
+			t.Error("INFO does not count them")
+		}
+	}
+}

@@ -97,6 +97,7 @@ type Coordinator struct {
 	foreground foreground
 	fallback   fallback
 	executor   atomic.Pointer[quorum.Executor]
+	executes   chan struct{} // closed when there is an executor
 	durable    atomic.Uint64 // with SyncOne: what is on the disk
 	stats      stats
 
@@ -114,7 +115,7 @@ type Coordinator struct {
 }
 
 type stats struct {
-	readRepairs, restamps, hints atomic.Uint64
+	readRepairs, restamps, hints, stranded atomic.Uint64
 }
 
 // Open opens the local store as the only node of a ring, which no other can
@@ -133,7 +134,7 @@ func Start(ctx context.Context, opts Options) (_ *Coordinator, err error) {
 	if opts.Network == nil {
 		opts.Network = tcp{}
 	}
-	c := &Coordinator{opts: opts, log: opts.Store.Log, started: time.Now(), run: newRun(), stop: make(chan struct{})}
+	c := &Coordinator{opts: opts, log: opts.Store.Log, started: time.Now(), run: newRun(), stop: make(chan struct{}), executes: make(chan struct{})}
 	c.opts.TLS = peerTLS(opts.TLS)
 	c.serving, c.cancel = context.WithCancel(context.Background())
 	c.view.Store(&view{alone: true})
@@ -201,8 +202,10 @@ func (c *Coordinator) startBackground() error {
 	if o.ForegroundP99 == nil {
 		o.ForegroundP99 = c.foregroundP99
 	}
+	o.PeersRate = c.peersRate
 	r := repair.New(o)
 	r.Start()
+	c.store.SetPace(r.Pace)
 	c.repairing.Store(r)
 	c.running.Go(c.runHurry)
 	c.running.Go(c.runPings)
@@ -244,8 +247,20 @@ func (c *Coordinator) Close() error {
 
 func (c *Coordinator) uptime() time.Duration { return time.Since(c.started) }
 
-// Serve has an executor run the commands that other nodes forward.
-func (c *Coordinator) Serve(x quorum.Executor) { c.executor.Store(&x) }
+// Serve has an executor run the commands that other nodes forward. It is called once.
+func (c *Coordinator) Serve(x quorum.Executor) {
+	c.executor.Store(&x)
+	close(c.executes)
+}
+
+// AwaitOwners returns when other owners have shown what they have purged of all that
+// this node owns, or when it has waited for that long enough: half a second. Before that this
+// node, if it was rolled back, may show its own clients what others have forgotten.
+func (c *Coordinator) AwaitOwners(ctx context.Context) {
+	if v := c.view.Load(); c.repairing.Load() != nil && !v.alone && !v.left {
+		c.repairing.Load().WaitShown(ctx)
+	}
+}
 
 // settle lets the executor respond to what has ended.
 func (c *Coordinator) settle() {

@@ -122,7 +122,7 @@ func (op *operation) renew() (notify func()) {
 		return op.tell(wireError(err))
 	}
 	p := v.partition(op.key)
-	op.here = op.place.holds() && !op.c.store.Refilling(p)
+	op.here = op.place.holds() && !op.c.untrusted(p)
 	if op.here {
 		op.own = op.c.store.Levels(p) // before the object
 		seq, err := op.c.store.Get(op.db, op.key, op.object)

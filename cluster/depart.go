@@ -39,6 +39,9 @@ func (c *Coordinator) runDeparture() {
 			return
 		case <-tick.C:
 		}
+		if c.view.Load().left && c.strand() {
+			return
+		}
 		if !c.mayDepart() {
 			quiet = 0
 			continue
@@ -50,6 +53,21 @@ func (c *Coordinator) runDeparture() {
 			c.log.Warn().Err(err).Msg("this node is ready to leave, and the others do not agree to it yet")
 		}
 	}
+}
+
+// strand tells, of a node that was removed from the ring, what it has that it can
+// bring to nobody any more, since nobody takes anything from it. It reports whether that is known.
+func (c *Coordinator) strand() bool {
+	left, err := c.repairing.Load().Remains()
+	if err != nil || left.Counting {
+		return false
+	}
+	c.stats.stranded.Store(uint64(left.Hints))
+	if left.Hints > 0 || left.Owed > 0 {
+		c.log.Error().Int64("hints", left.Hints).Int("owed", left.Owed).
+			Msg("this node was removed while it held hints: the others may lack writes that it acknowledged, which are only in its data directory")
+	}
+	return true
 }
 
 // mayDepart says that this node leaves, and has nothing any more that others lack.

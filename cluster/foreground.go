@@ -99,3 +99,22 @@ func (f *foreground) p99(now time.Duration) time.Duration {
 
 // foregroundP99 is what background work is steered by.
 func (c *Coordinator) foregroundP99() time.Duration { return c.foreground.p99(c.uptime()) }
+
+// clientsRate returns what the clients of this node leave to background work, in bytes a
+// second; 0: it has none.
+func (c *Coordinator) clientsRate() int64 {
+	if r := c.repairing.Load(); r != nil {
+		return r.ClientsRate()
+	}
+	return 0
+}
+
+// peersRate returns the least that those of a live peer do.
+func (c *Coordinator) peersRate() (least int64) {
+	for _, p := range c.view.Load().peers {
+		if rate := p.clientsRate.Load(); rate > 0 && p.up() && (least == 0 || rate < least) {
+			least = rate
+		}
+	}
+	return least
+}

@@ -53,6 +53,7 @@ type forward struct {
 	f       *quorum.Forwarded
 	done    quorum.ForwardDone
 	tried   []ring.NodeID
+	lane    wire.Lane // of the last attempt
 	tries   int
 	unknown bool // an attempt may have been carried out
 }
@@ -74,15 +75,15 @@ func (fw *forward) send(to ring.NodeID) error {
 	for range len(v.peers) + 1 {
 		if p != nil {
 			fw.tried = append(fw.tried, p.id)
-			lane := wire.Small
+			fw.lane = wire.Small
 			if len(text) >= bulkBytes || fw.repliesLong() {
-				lane = wire.Bulk
+				fw.lane = wire.Bulk
 			}
 			timeout := requestTimeout
 			if fw.f.Again {
 				timeout = againTimeout
 			}
-			err := p.sendOn(lane, opForward, v.epoch, timeout, fw, text)
+			err := p.sendOn(fw.lane, opForward, v.epoch, timeout, fw, text)
 			if err == nil {
 				return nil
 			}
@@ -142,7 +143,11 @@ func (fw *forward) end(reply *wire.Reply) {
 		}
 	case err == nil && (reply.Status == statusBehind || reply.Status == statusEpoch), errors.Is(err, wire.ErrOverloaded):
 		// It was not run.
-		if fw.tries++; fw.tries <= callTries {
+		most := renewsMax
+		if err != nil {
+			most = callTries
+		}
+		if fw.tries++; fw.tries <= most {
 			if err == nil && reply.Status == statusBehind {
 				fw.teach()
 			}
@@ -169,11 +174,11 @@ func (fw *forward) end(reply *wire.Reply) {
 }
 
 // teach sends the ring to the node that was asked last. It takes it before the
-// command, which follows.
+// command, which follows on the same lane.
 func (fw *forward) teach() {
 	v := fw.c.view.Load()
 	if p := v.byID[fw.tried[len(fw.tried)-1]]; p != nil {
-		_ = p.sendOn(wire.Small, opDocument, v.epoch, requestTimeout, taught{new(atomic.Bool)}, v.text)
+		_ = p.sendOn(fw.lane, opDocument, v.epoch, requestTimeout, taught{new(atomic.Bool)}, v.text)
 	}
 }
 

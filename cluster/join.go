@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"time"
 
 	"cartwheel/cluster/ring"
@@ -197,11 +196,11 @@ func (c *Coordinator) admit(ctx context.Context, ask []byte) ([]byte, error) {
 	return d.Append(nil), nil
 }
 
-// filled commits moves whose partitions are filled.
-func (c *Coordinator) filled(ctx context.Context, done []ring.Move) error {
+// filled commits moves whose partitions are filled. Where others come first, it is asked of each of their
+// documents anew.
+func (c *Coordinator) filled(ctx context.Context, epoch uint64, done []ring.Move) error {
 	_, err := c.agreement.Propose(ctx, func(d *ring.Document) (*ring.Document, error) {
-		wanted := slices.DeleteFunc(slices.Clone(done), func(m ring.Move) bool { return !slices.Contains(d.Moves, m) })
-		return unlessUnchanged(d.WithCommitted(wanted))
+		return unlessUnchanged(d.WithFilled(epoch, done))
 	})
 	return err
 }

@@ -299,6 +299,7 @@ func (c *Coordinator) Figures() [][2]string {
 		{"read_repairs", number(c.stats.readRepairs.Load())},
 		{"stamped_anew", number(c.stats.restamps.Load())},
 		{"hints_kept", number(c.stats.hints.Load())},
+		{"hints_stranded", number(c.stats.stranded.Load())},
 		{"cache_hits", number(st.Cache.Hits)},
 		{"cache_misses", number(st.Cache.Misses)},
 		{"cache_objects", strconv.Itoa(st.Cache.Entries)},

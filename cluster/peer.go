@@ -31,6 +31,7 @@ type peer struct {
 	pings    atomic.Uint32
 
 	incarnation atomic.Uint64 // its own, as it last said
+	clientsRate atomic.Int64  // what its clients leave to work in the background, as it last said; 0: it has none
 	knows       atomic.Uint64 // the hash of the incarnations that it knows of, as it last said
 }
 

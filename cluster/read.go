@@ -41,7 +41,7 @@ func (c *Coordinator) Read(db uint8, key []byte, need quorum.Need, o *version.Ob
 	if sabotage.On(sabotage.ReadsFromOneReplica) {
 		r = 1
 	}
-	here := pl.holds() && !c.store.Refilling(p)
+	here := pl.holds() && !c.untrusted(p)
 	var own store.Levels
 	if here {
 		own = c.store.Levels(p) // before the object

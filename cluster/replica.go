@@ -2,8 +2,9 @@ package cluster
 
 import (
 	"encoding/binary"
-	"errors"
+	"time"
 
+	"cartwheel/cluster/quorum"
 	"cartwheel/cluster/ring"
 	"cartwheel/cluster/sabotage"
 	"cartwheel/cluster/wire"
@@ -251,8 +252,8 @@ func (h *handling) get(i int, payload []byte) {
 		return
 	}
 	p := h.v.partition(m.key)
-	if c.store.Refilling(p) {
-		h.refuse(i, "the partition is being filled anew here")
+	if c.untrusted(p) {
+		h.refuse(i, "what is here of the partition is not trusted")
 		return
 	}
 	levels := c.store.Levels(p) // before the object
@@ -296,13 +297,10 @@ func (h *handling) commit() {
 	}
 }
 
-// forward has the server run a command that the peer passes on.
+// forward has the server run a command that the peer passes on. A node that starts is
+// reached by its peers a moment before it has a server: the command waits for that.
 func (h *handling) forward(i int, r *wire.Request) {
 	f, err := parseForwarded(r.Payload)
-	x := h.c.executor.Load()
-	if err == nil && x == nil {
-		err = errors.New("this node does not serve yet")
-	}
 	if err != nil {
 		h.refuse(i, err.Error())
 		return
@@ -311,12 +309,29 @@ func (h *handling) forward(i int, r *wire.Request) {
 	if answer == nil {
 		return
 	}
-	(*x).Execute(f, func(reply []byte, err error) {
+	respond := func(reply []byte, err error) {
 		if err != nil {
 			answer.Reply(statusRefused, epoch, uint64(c.store.LastHLC()), []byte(err.Error()))
 			return
 		}
 		answer.Reply(statusOK, epoch, uint64(c.store.LastHLC()), reply)
+	}
+	if x := c.executor.Load(); x != nil {
+		(*x).Execute(f, respond)
+		return
+	}
+	left := r.Left
+	c.running.Go(func() {
+		select {
+		case <-c.executes:
+			if !answer.Late() {
+				(*c.executor.Load()).Execute(f, respond)
+				return
+			}
+		case <-time.After(left):
+		case <-c.stop:
+		}
+		respond(nil, wireError(quorum.ErrNoReplicas)) // it was not run
 	})
 }
 

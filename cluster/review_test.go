@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -190,6 +191,51 @@ func TestTheRingChangesWhileCommandsAreForwarded(t *testing.T) {
 		w.nodes[0].Kick()
 		if err := <-ended; err != nil {
 			t.Fatalf("after %d commands: %v", n, err)
+		}
+	}
+}
+
+// A node that starts is a peer before it has a server: what it is sent meanwhile is run then.
+func TestACommandForwardedToANodeThatStartsWaitsForItsServer(t *testing.T) {
+	w := newWorldOf(t, 2, 2, quiet)
+	to := w.nodes[1]
+	ended := make(forwardEnded, 1)
+	f := &quorum.Forwarded{Args: [][]byte{[]byte("set"), []byte("k"), []byte("v")}}
+	if err := w.nodes[0].Forward(to.NodeID(), f, ended); err != nil {
+		t.Fatal(err)
+	}
+	w.nodes[0].Kick()
+	select {
+	case err := <-ended:
+		t.Fatalf("it is answered before there is anybody to run it: %v", err)
+	case <-time.After(50 * time.Millisecond): // nothing can be waited for: it must not be answered
+	}
+	to.Serve(executing{to})
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	wantValue(t, w.nodes[0], 0, "k", "v")
+}
+
+// Who is behind is sent the ring, and then the command again: that must not overtake it.
+func TestACommandIsForwardedToANodeThatIsBehind(t *testing.T) {
+	w := newWorldOf(t, 2, 2, quiet)
+	from, to := w.nodes[0], w.nodes[1]
+	to.Serve(executing{to})
+	for n := range 50 {
+		next := *from.agreement.Current()
+		next.Epoch++
+		if _, err := from.agreement.Install(next.Append(nil)); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(forwardEnded, 1)
+		f := &quorum.Forwarded{Args: [][]byte{[]byte("set"), fmt.Append(nil, "k", n), []byte("v"), []byte("ex"), []byte("60")}}
+		if err := from.Forward(to.NodeID(), f, ended); err != nil {
+			t.Fatal(err)
+		}
+		from.Kick()
+		if err := <-ended; err != nil {
+			t.Fatalf("at epoch %d: %v (%v)", next.Epoch, err, errors.Unwrap(err))
 		}
 	}
 }

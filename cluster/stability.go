@@ -99,6 +99,16 @@ func (op *operation) mergeVouched() error {
 	return nil
 }
 
+// untrusted says that this node may not answer reads of a partition as its owner: it
+// has forgotten something, or may have, as long as it has just started.
+func (c *Coordinator) untrusted(p ring.Partition) bool {
+	if c.store.Refilling(p) {
+		return true
+	}
+	r := c.repairing.Load()
+	return r == nil && c.opts.PeerListen != "" || r != nil && r.Doubts(p)
+}
+
 // forgot has package repair know that another owner has purged what this one has
 // still.
 func (c *Coordinator) forgot(p ring.Partition, purged version.HLC) {

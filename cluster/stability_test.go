@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"cartwheel/cluster/quorum"
 	"cartwheel/cluster/ring"
 	"cartwheel/store"
@@ -193,4 +195,52 @@ func TestWhatIsDeletedIsPurgedOnARingOfSeveral(t *testing.T) {
 		}
 		return false
 	})
+}
+
+// A node whose directory was put back serves nobody, not even reads of one replica, what others have deleted
+// and forgotten.
+func TestANodeThatWasRolledBackShowsNothingDeletedFromItsFirstAnswerOn(t *testing.T) {
+	var ahead atomic.Int64
+	w := newWorldOf(t, 3, 3, func(_ int, o *Options) {
+		o.Repair.ExchangeInterval = 20 * time.Millisecond
+		o.Store.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	for _, key := range []string{"k", "stays"} {
+		if err := update(w.nodes[0], 0, key, quorum.Need{W: 3}, overwrite{value: []byte("v")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old := w.disks[2].CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: w.rand})
+	if err := update(w.nodes[1], 0, "k", quorum.Need{W: 3}, overwrite{plain: true}); err != nil {
+		t.Fatal(err)
+	}
+	deleted := w.nodes[1].store.LastHLC()
+	p := w.nodes[0].view.Load().partition([]byte("k"))
+	until(t, "every owner may purge it", func() bool {
+		return w.nodes[0].store.Levels(p).Purge >= deleted && w.nodes[1].store.Levels(p).Purge >= deleted
+	})
+	ahead.Store(int64(time.Hour))
+	for _, c := range w.nodes[:2] {
+		if _, err := c.store.Sweep(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.crash(2)
+	w.disks[2] = old
+	w.start(2)
+	w.nodes[2].AwaitOwners(t.Context())
+	for range 1000 {
+		for key, want := range map[string]bool{"k": false, "stays": true} {
+			var o version.Object
+			if _, _, err := w.nodes[2].Read(0, []byte(key), quorum.Need{R: 1}, &o, nil); err != nil {
+				t.Fatal(err)
+			}
+			if got := o.Alive(w.nodes[2].NowMS()) != nil; got != want {
+				t.Fatalf("%s is there: %v", key, got)
+			}
+		}
+	}
+	if !w.holdsZombie(2, "k") {
+		t.Log("it was filled anew before it was asked") // what was asked last
+	}
 }

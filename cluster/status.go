@@ -18,13 +18,14 @@ const databases = store.Databases
 // A status is what a node says of itself from time to time:
 //
 //	flush marks 16 x 8, hints 8, their bytes 8, its incarnation 8, the hash of the set
-//	of the incarnations that it knows of 8, then some or all of these: incarnation 8,
-//	highest HLC that it has seen of it 8
+//	of the incarnations that it knows of 8, the rate that its clients leave to work in the
+//	background 8, then some or all of those incarnations: incarnation 8, highest HLC that
+//	it has seen of it 8
 type status struct {
 	hints, hintBytes int64
 }
 
-const statusBytes = databases*8 + 32
+const statusBytes = databases*8 + 40
 
 // Every node tells every other one what it knows of incarnations, of which there are
 // as many as nodes, and more. Where both know the same ones and these are more than
@@ -61,6 +62,7 @@ func (c *Coordinator) appendStatus(dst []byte, to *peer, full bool) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(c.store.Incarnation()))
 	hash, count := c.lives.set()
 	dst = binary.BigEndian.AppendUint64(dst, hash)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(c.clientsRate()))
 	switch {
 	case to == nil:
 		return dst
@@ -90,6 +92,7 @@ func (c *Coordinator) takeStatus(p *peer, b []byte) error {
 	incarnation := binary.BigEndian.Uint64(b[databases*8+16:])
 	p.incarnation.Store(incarnation)
 	p.knows.Store(binary.BigEndian.Uint64(b[databases*8+24:]))
+	p.clientsRate.Store(int64(binary.BigEndian.Uint64(b[databases*8+32:])))
 	c.lives.saw(version.Clock{{Incarnation: version.Incarnation(incarnation)}})
 	return c.takeLives(b[statusBytes:])
 }

@@ -50,7 +50,7 @@ func (s *Store) merge(db uint8, user []byte, nowMS int64, remote, o *version.Obj
 	defer lock.Unlock()
 	hash := s.cache.hash(db, user)
 	k, seq, err := s.load(db, user, hash, o)
-	before := footprintOf(k, o)
+	before := s.footprintOf(k, o)
 	corrupt := errors.Is(err, ErrCorrupt)
 	if corrupt {
 		before.counts = weighCorrupt(k)

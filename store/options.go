@@ -83,6 +83,10 @@ type Options struct {
 	// SweepInterval is the pause between two sweeps. Default: 250 ms.
 	// Negative: the owner of the store calls Sweep itself.
 	SweepInterval time.Duration
+	// SweepRetry is how long after it was due an object is looked at again that could
+	// not be purged or read; from then on after as long as that has been so, up to 60
+	// times this. Default: a minute.
+	SweepRetry time.Duration
 	// dropDelay is how long what DropPartition and FLUSHALL drop may keep its
 	// room on the disk for want of other writes. Default: 10 s; a test sets it.
 	dropDelay time.Duration
@@ -115,6 +119,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.dropDelay == 0 {
 		o.dropDelay = 10 * time.Second
+	}
+	if o.SweepRetry == 0 {
+		o.SweepRetry = sweepRetryMS * time.Millisecond
 	}
 	if o.SweepInterval == 0 {
 		o.SweepInterval = 250 * time.Millisecond

@@ -26,21 +26,28 @@ func (s *Store) rebuildCounters() (failed error) {
 		if s.closing.Load() {
 			break
 		}
-		if err := s.recount(p); err != nil && failed == nil {
+		read, err := s.recount(p)
+		if err != nil && failed == nil {
 			failed = err
 		}
+		s.rest(read)
 	}
 	return failed
 }
 
-func (s *Store) recount(p ring.Partition) error {
+// recount returns how many bytes it has read.
+func (s *Store) recount(p ring.Partition) (read int, _ error) {
 	s.counters.setting.Lock()
 	defer s.counters.setting.Unlock()
 	lock := &s.locks[p]
 	lock.Lock()
-	if err := s.checkpointOpen(); err != nil {
+	err := s.commitOpen()
+	if err == nil {
+		err = s.checkpointTokens(p.Span(s.node.Partitions))
+	}
+	if err != nil {
 		lock.Unlock()
-		return err
+		return 0, err
 	}
 	snapshot := s.db.NewSnapshot()
 	for db := range uint8(Databases) {
@@ -51,26 +58,28 @@ func (s *Store) recount(p ring.Partition) error {
 	defer snapshot.Close()
 
 	var found census
-	err := s.countPartition(snapshot, p, &found)
+	err = s.countPartition(snapshot, p, &found)
 	lock.Lock()
 	defer lock.Unlock()
 	for db := range uint8(Databases) {
 		s.counters.add(p, db, found.counts[db])
 		s.trees.join(db, p, &found.leaves[db])
 	}
-	return err
+	return found.bytes, err
 }
 
 // A census is what a scan of one partition finds.
 type census struct {
 	counts [Databases]Counts
 	leaves leafSums
+	bytes  int
 }
 
 func (s *Store) countPartition(from pebble.Reader, p ring.Partition, found *census) error {
 	first, last := p.Span(s.node.Partitions)
 	var o version.Object
 	return s.scanObjects(from, first, last, func(k Key, text []byte) error {
+		found.bytes += len(k.User) + len(text)
 		if _, err := s.decodeStored(k, text, &o); err != nil {
 			found.counts[k.DB].add(weighCorrupt(k))
 			return nil
@@ -106,7 +115,7 @@ func (s *Store) recountSuspects() {
 	s.suspects.partitions = nil
 	s.suspects.mu.Unlock()
 	for p := range partitions {
-		if err := s.recount(p); err != nil {
+		if _, err := s.recount(p); err != nil {
 			s.counters.partial.Store(true)
 			s.log.Error().Err(err).Uint32("partition", uint32(p)).Msg("cannot count a partition again")
 		}

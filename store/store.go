@@ -80,6 +80,7 @@ type Store struct {
 	stats        stats
 
 	sweep      sweeper
+	pace       atomic.Pointer[func(bytes int) time.Duration] // nil: none
 	closing    atomic.Bool
 	stop       chan struct{}
 	background sync.WaitGroup

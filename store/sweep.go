@@ -32,16 +32,18 @@ type sweeper struct {
 const (
 	sweepRows = 512 // rows looked at under one commit
 	sweepLag  = time.Minute
-	// sweepRetryMS is how long after it was due an object is looked at again that
-	// could not be purged or read; from then on after as long as that has been so,
-	// up to the maximum. The watermark may stand still for a month, and objects
-	// that wait for it must not cost a look a minute each.
+	// The defaults of Options.SweepRetry and of what it grows to. The watermark may
+	// stand still for a month, and objects that wait for it must not cost a look a
+	// minute each.
 	sweepRetryMS    = 60_000
-	sweepRetryMaxMS = 3_600_000
+	sweepRetryMaxMS = sweepRetryGrows * sweepRetryMS
+	sweepRetryGrows = 60
 )
 
-func retryMS(overdueMS int64) int64 {
-	return min(max(sweepRetryMS, overdueMS), sweepRetryMaxMS)
+// retryMS is when an object is looked at again that has been due for so long.
+func (s *Store) retryMS(overdueMS int64) int64 {
+	least := s.opts.SweepRetry.Milliseconds()
+	return min(max(least, overdueMS), sweepRetryGrows*least)
 }
 
 func (s *Store) runSweep() {
@@ -91,6 +93,7 @@ func (s *Store) Sweep() (purged int, err error) {
 		if len(rows) < sweepRows {
 			break
 		}
+		s.rest(len(rows) * sweptBytes)
 	}
 	s.sweep.fromMS = max(0, nowMS-sweepLag.Milliseconds())
 	return purged, nil
@@ -129,7 +132,7 @@ func (s *Store) sweepRow(row []byte, nowMS int64) (purged bool, err error) {
 	hash := s.cache.hash(k.DB, k.User)
 	var o version.Object
 	_, _, unread := s.load(k.DB, k.User, hash, &o)
-	before := footprintOf(k, &o)
+	before := s.footprintOf(k, &o)
 	purgeable := before.dueMS != 0 && s.purgeable(k, &o, nowMS)
 	margin := s.clockMarginMS() // no clock may find it alive
 	buried := before.dueMS != 0 && !purgeable && o.Bury(nowMS-margin)
@@ -139,11 +142,11 @@ func (s *Store) sweepRow(row []byte, nowMS int64) (purged bool, err error) {
 		later := before.dueMS
 		switch {
 		case unread != nil:
-			later = nowMS + sweepRetryMS
+			later = nowMS + s.retryMS(0)
 		case later <= nowMS && !buried && !o.Buried():
 			later += margin + 1 // to be buried then
 		case later <= nowMS:
-			later = nowMS + retryMS(nowMS-later)
+			later = nowMS + s.retryMS(nowMS-later)
 		}
 		s.open.rows.set(k.appendExpiry(s.open.rows.key(), later), nil)
 	}

@@ -163,7 +163,7 @@ func (s *Store) update(db uint8, user []byte, nowMS int64, o *version.Object, ch
 	defer lock.Unlock()
 	hash := s.cache.hash(db, user)
 	k, seq, err := s.load(db, user, hash, o)
-	before := footprintOf(k, o)
+	before := s.footprintOf(k, o)
 	if err != nil {
 		if !change.Blind() || !errors.Is(err, ErrCorrupt) {
 			return 0, false, err
@@ -200,7 +200,7 @@ func (s *Store) UpdateMany(keys []Key, nowMS int64, objects []version.Object, ap
 			return 0, err
 		}
 		seq = max(seq, loaded)
-		before[i] = footprintOf(k, &objects[i])
+		before[i] = s.footprintOf(k, &objects[i])
 		s.pruneWide(k, &objects[i])
 	}
 	if err := s.writable(false); err != nil {
@@ -226,17 +226,17 @@ type footprint struct {
 	hash   uint64 // 0: absent
 }
 
-func footprintOf(k Key, o *version.Object) footprint {
+func (s *Store) footprintOf(k Key, o *version.Object) footprint {
 	if len(o.Siblings) == 0 {
 		return footprint{}
 	}
-	return footprint{weigh(k, o), dueOf(o), o.Hash()}
+	return footprint{weigh(k, o), s.dueOf(o), o.Hash()}
 }
 
 // dueOf returns when the sweeper should look at an object: when the last of its
 // siblings expires or, where all were deleted, some time after that. It is 0 if
 // one is there for ever.
-func dueOf(o *version.Object) int64 {
+func (s *Store) dueOf(o *version.Object) int64 {
 	var last int64
 	for i := range o.Siblings {
 		sib := &o.Siblings[i]
@@ -249,7 +249,7 @@ func dueOf(o *version.Object) int64 {
 		last = max(last, sib.ExpireAtMS)
 	}
 	if last == 0 {
-		return o.MaxHLC().Milliseconds() + sweepRetryMS
+		return o.MaxHLC().Milliseconds() + s.retryMS(0)
 	}
 	return last
 }
@@ -322,7 +322,7 @@ func (s *Store) storeLocked(k Key, hash uint64, nowMS int64, o *version.Object, 
 		rows.remove(row)
 		buf = slices.Clone(k.User)
 	} else {
-		after = footprintOf(k, o)
+		after = s.footprintOf(k, o)
 		buf = make([]byte, 0, len(k.User)+encodedBytes(o))
 		buf = version.AppendObject(append(buf, k.User...), o)
 		rows.set(row, buf[len(k.User):])

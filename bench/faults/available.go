@@ -167,6 +167,6 @@ func (s *steady) add(took time.Duration, err error) {
 	defer s.mu.Unlock()
 	s.took = append(s.took, took)
 	if err != nil && len(s.errors) < errorsMax {
-		s.errors = append(s.errors, err.Error())
+		s.errors = append(s.errors, time.Now().Format("15:04:05.000 ")+err.Error())
 	}
 }

@@ -14,6 +14,8 @@
 //  5. INCR and SET NX at full health
 //  6. every key is read on every node, again and again until the nodes say the same, and explained once more
 //
+// Beside it there are Zombies (stories of keys that die while nodes are away) and Churn (a ring that changes).
+//
 // Who owns what: Run owns its goroutines, one for each worker and one for the nemesis, and returns when
 // all have ended. A worker's operations are its own until then.
 package faults

@@ -73,10 +73,10 @@ func unanswered(o *check.Operation) (owners int) {
 	return owners
 }
 
-// running are the nodes that run.
+// running are the nodes that run, and are members.
 func running(s system) (nodes []int) {
 	for i := range s.Addrs() {
-		if s.Node(i).Running() {
+		if s.Node(i).Running() && !s.Node(i).Lost() {
 			nodes = append(nodes, i)
 		}
 	}

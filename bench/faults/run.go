@@ -251,6 +251,8 @@ type runner struct {
 	left             *[]string // kinds of fault that have yet to have their turn, over all episodes
 	began            time.Time
 	report           Report
+	// instead are done while the workloads go on, where they are not the faults of a nemesis.
+	instead func(ctx context.Context) error
 }
 
 func (r *runner) run(ctx context.Context) (*Report, error) {
@@ -373,9 +375,12 @@ func (r *runner) underFaults(ctx context.Context, chosen []workload) ([]*check.H
 		defer end()
 		limited, cancel := context.WithTimeout(ctx, r.Duration)
 		defer cancel()
-		if len(kinds) == 0 {
+		switch {
+		case r.instead != nil:
+			failed = r.instead(ctx)
+		case len(kinds) == 0:
 			<-limited.Done()
-		} else {
+		default:
 			failed = errors.Join(nemesis.run(limited), nemesis.revive(context.WithoutCancel(ctx)))
 		}
 		if failed == nil && r.loses() {
@@ -410,7 +415,10 @@ func (r *runner) work(ctx context.Context, chosen []workload) []*check.History {
 	working.Wait()
 	var histories []*check.History
 	for n, load := range chosen {
-		h := &check.History{Workload: load.name, Seed: r.Seed, Nodes: r.Nodes, Lost: lostOf(r.system)}
+		h := &check.History{Workload: load.name, Seed: r.Seed, Nodes: r.Nodes}
+		if r.instead == nil { // else who is there no more has handed over what it had
+			h.Lost = lostOf(r.system)
+		}
 		for _, w := range crews[n] {
 			h.Operations = append(h.Operations, w.operations...)
 			for _, strange := range w.strange {

@@ -99,10 +99,13 @@ func (w *worker) do(o check.Operation, read func(o *check.Operation, reply any) 
 	return &w.operations[len(w.operations)-1]
 }
 
+// hasLeft is what a node says that is no member of the ring any more.
+const hasLeft = "connect to another"
+
 // fail moves on if it was the connection that failed, and keeps replies that should not be.
 func (w *worker) fail(err error) {
 	var reply redis.Error
-	if !errors.As(err, &reply) {
+	if !errors.As(err, &reply) || strings.Contains(err.Error(), hasLeft) {
 		w.goTo((w.node + 1 + w.random.IntN(max(1, len(w.addrs)-1))) % len(w.addrs))
 		return
 	}

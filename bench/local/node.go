@@ -28,7 +28,8 @@ type Node struct {
 	mu      sync.Mutex   // guards what follows; not held while a process starts or ends
 	process *proc.Server // the newest; nil before the first
 	stopped bool         // by Stop
-	lost    bool         // by Lose
+	lost    bool         // by Lose, or Retire
+	retired bool         // by Retire
 	served  bool         // it has data of its own, and so a ring to come back to
 }
 
@@ -84,7 +85,7 @@ func (n *Node) join() (peers []string) {
 	first := n.Index == 0 && !n.served
 	n.mu.Unlock()
 	for _, other := range n.cluster.nodes {
-		if other != n && !first {
+		if other != n && !first && !other.isRetired() {
 			peers = append(peers, other.PeerAddr)
 		}
 	}
@@ -120,7 +121,20 @@ func (n *Node) Lose() error {
 	return os.RemoveAll(n.Dir)
 }
 
-// Lost tells whether it was lost.
+// Retire notes that the ring has the node as a member no more. What of it runs is not killed, and its data stays.
+func (n *Node) Retire() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.lost, n.retired = true, true
+}
+
+func (n *Node) isRetired() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.retired
+}
+
+// Lost tells whether it was lost, or is no member any more.
 func (n *Node) Lost() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()

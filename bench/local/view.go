@@ -148,7 +148,7 @@ func (c *Cluster) WaitReady(ctx context.Context) error {
 func (c *Cluster) ready(ctx context.Context) error {
 	first := (*View)(nil)
 	for _, n := range c.nodes {
-		if !n.Running() {
+		if !n.Running() || n.isRetired() {
 			continue
 		}
 		v, err := n.View(ctx)
@@ -170,16 +170,22 @@ func (c *Cluster) ready(ctx context.Context) error {
 
 // whole says how a view differs from that of a cluster at rest.
 func (c *Cluster) whole(v *View) error {
-	if len(v.Members) != len(c.nodes) {
-		return fmt.Errorf("it sees %d members of %d", len(v.Members), len(c.nodes))
+	members := 0
+	for _, n := range c.nodes {
+		if !n.isRetired() {
+			members++
+		}
+	}
+	if len(v.Members) != members {
+		return fmt.Errorf("it sees %d members of %d", len(v.Members), members)
 	}
 	if v.Moves > 0 {
 		return fmt.Errorf("%d partitions are moving", v.Moves)
 	}
 	for _, m := range v.Members {
 		n := c.ByPeer(m.Peer)
-		if n == nil {
-			return fmt.Errorf("it sees a member at %s, where no node is", m.Peer)
+		if n == nil || n.isRetired() {
+			return fmt.Errorf("it sees a member at %s, where no node is any more", m.Peer)
 		}
 		if running := n.Running(); m.State != "active" || m.Up != running {
 			return fmt.Errorf("it sees node %d %s and up=%t, but running is %t", n.Index, m.State, m.Up, running)

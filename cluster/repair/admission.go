@@ -23,13 +23,16 @@ import (
 //     work is at fault: so work holds still for a second from time to time, and what the p99 is at the end of that is calm.
 //  5. Where there are clients, work begins slowly each time: what it does to them
 //     shows only half a second later.
-//  6. The rate never falls under its minimum: work that is held up for long
+//  6. A node without clients goes at the rate of the slowest of its peers that has some:
+//     what it does slows their clients down, and only they see it.
+//  7. The rate never falls under its minimum: work that is held up for long
 //     makes hints overflow and replicas differ.
 type admission struct {
-	now   func() time.Time
-	after func(time.Duration) <-chan time.Time
-	p99   func() time.Duration // nil: the rate is fixed
-	slots chan struct{}        // holds a token for each call under way
+	now       func() time.Time
+	after     func(time.Duration) <-chan time.Time
+	p99       func() time.Duration // nil: the rate is fixed
+	peersRate func() int64         // 0: none has clients
+	slots     chan struct{}        // holds a token for each call under way
 
 	rateMin, rateMax float64 // bytes a second
 
@@ -67,10 +70,13 @@ const (
 
 func newAdmission(opts *Options) *admission {
 	a := &admission{
-		now: opts.Now, after: opts.After, p99: opts.ForegroundP99,
+		now: opts.Now, after: opts.After, p99: opts.ForegroundP99, peersRate: opts.PeersRate,
 		slots:   make(chan struct{}, opts.CallsMax),
 		rateMin: float64(opts.RateMin), rateMax: float64(opts.RateMax),
 		rate: float64(opts.RateMax),
+	}
+	if a.p99 != nil {
+		a.rate = min(a.rate, slowFactor*a.rateMin) // whether others have clients is not known yet
 	}
 	a.filledAt, a.steered = a.now(), a.now()
 	a.bucket = a.rate * burst.Seconds()
@@ -129,6 +135,23 @@ func (a *admission) pause() time.Duration {
 	return a.debt()
 }
 
+// ClientsRate returns the rate that the clients of this node leave to work in the
+// background, in bytes a second; 0: it has none.
+func (r *Repair) ClientsRate() int64 {
+	s := r.admission.present()
+	if s.P99 <= 0 {
+		return 0
+	}
+	return s.Rate
+}
+
+// Pace takes what work of the store's own costs that has read so many bytes, and returns
+// how long it should wait with more.
+func (r *Repair) Pace(bytes int) time.Duration {
+	r.admission.spend(bytes / scanDiscount)
+	return r.admission.pause()
+}
+
 // A Steering is the admission controller's state.
 type Steering struct {
 	Rate int64         // bytes a second that background work may cost now
@@ -181,6 +204,9 @@ func (a *admission) steer(now time.Time, p99, since time.Duration) {
 		a.endStill()
 		a.calm = 0
 		a.rate = min(a.rate*2, a.rateMax)
+		if others := a.peersRate(); others > 0 {
+			a.rate = max(a.rateMin, min(a.rate, float64(others)))
+		}
 		return
 	}
 	switch {

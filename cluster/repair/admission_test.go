@@ -36,7 +36,7 @@ const testRate = 10 << 20
 
 func newTestAdmission(p99 func() time.Duration) (*admission, *handClock) {
 	c := &handClock{at: time.UnixMilli(1_700_000_000_000)}
-	o := Options{Now: c.now, After: c.after, RateMin: testRate / 10, RateMax: testRate, CallsMax: 2, ForegroundP99: p99}
+	o := Options{Now: c.now, After: c.after, RateMin: testRate / 10, RateMax: testRate, CallsMax: 2, ForegroundP99: p99}.withDefaults()
 	return newAdmission(&o), c
 }
 
@@ -142,6 +142,33 @@ func TestWorkBeginsSlowlyWhereThereAreClients(t *testing.T) {
 	send(t, l.a, c, 100_000, 500*time.Millisecond)
 	if alone := send(t, l.a, c, 100_000, time.Second); alone < 0.8*testRate {
 		t.Errorf("%.0f bytes a second without clients", alone)
+	}
+}
+
+func TestANodeWithoutClientsGivesWayToThoseOfItsPeers(t *testing.T) {
+	a, c := newTestAdmission(func() time.Duration { return 0 })
+	var others int64
+	a.peersRate = func() int64 { return others }
+	send(t, a, c, 10_000, 5*time.Second)
+	if rate := send(t, a, c, 10_000, 5*time.Second); rate < 0.9*testRate {
+		t.Errorf("where no node has clients the rate is %.0f of %d", rate, testRate)
+	}
+	others = testRate / 4
+	send(t, a, c, 10_000, time.Second)
+	if rate := send(t, a, c, 10_000, 5*time.Second); rate < 0.9*testRate/4 || rate > 1.1*testRate/4 {
+		t.Errorf("where a peer's clients leave %d the rate is %.0f", others, rate)
+	}
+	others = 1
+	send(t, a, c, 10_000, time.Second)
+	if rate := send(t, a, c, 10_000, 20*time.Second); rate < 0.9*testRate/10 {
+		t.Errorf("the rate is %.0f, and %d at the least", rate, testRate/10)
+	}
+}
+
+func TestANodeThatHasStartedBeginsSlowly(t *testing.T) {
+	a, _ := newTestAdmission(func() time.Duration { return 0 })
+	if rate := a.present().Rate; rate > slowFactor*testRate/10 {
+		t.Errorf("the rate is %d at first", rate)
 	}
 }
 

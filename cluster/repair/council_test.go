@@ -33,10 +33,10 @@ func newCouncil(t testing.TB, nodes int, tune func(i int, o *Options)) *council 
 	return c
 }
 
-func (c *council) filled(_ context.Context, done []ring.Move) error {
+func (c *council) filled(_ context.Context, epoch uint64, done []ring.Move) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	next, err := c.d.WithCommitted(done)
+	next, err := c.d.WithFilled(epoch, done)
 	if err != nil {
 		return err
 	}

@@ -172,3 +172,21 @@ func TestADropInterruptedAtEveryCallLosesNothing(t *testing.T) {
 		}
 	}
 }
+
+// A ring of many partitions changes, and half of what a node had is to go.
+func TestDropsGoOnWhileThereIsMoreToDrop(t *testing.T) {
+	for _, c := range []struct {
+		left    bool
+		dropped uint64
+		want    time.Duration
+	}{
+		{true, dropsBatch, departPause},
+		{true, dropsBatch - 1, dropPause}, // an owner is down
+		{true, 0, dropPause},
+		{false, dropsBatch, time.Minute},
+	} {
+		if got := dropAgain(c.left, c.dropped, time.Minute); got != c.want {
+			t.Errorf("left %v after %d were dropped: again in %v", c.left, c.dropped, got)
+		}
+	}
+}

@@ -81,10 +81,10 @@ func TestFillingUnderWritesLosesNothing(t *testing.T) {
 	})
 	filled := c.filled
 	for _, n := range c.w.nodes {
-		n.opts.Filled = func(ctx context.Context, done []ring.Move) error {
+		n.opts.Filled = func(ctx context.Context, epoch uint64, done []ring.Move) error {
 			mu.Lock()
 			defer mu.Unlock()
-			return filled(ctx, done)
+			return filled(ctx, epoch, done)
 		}
 	}
 	for _, i := range []int{2, 3} {
@@ -383,7 +383,7 @@ func TestAllOwnersThatAreUpAreSourcesOfADeadOnesMove(t *testing.T) {
 func TestWhatWasAgreedToIsNotProposedAgainAndAgain(t *testing.T) {
 	proposed := 0
 	w := newWorld(t, 2, func(_ int, o *Options) {
-		o.Filled = func(context.Context, []ring.Move) error { proposed++; return nil }
+		o.Filled = func(context.Context, uint64, []ring.Move) error { proposed++; return nil }
 	})
 	d := w.document(1, 0)
 	d.Moves = []ring.Move{{Partition: 1, From: nodeID(0), To: nodeID(1)}}
@@ -467,13 +467,42 @@ func TestAFailedCommitIsTriedAgain(t *testing.T) {
 	c := newCouncil(t, 2, nil)
 	c.begin(1, 0)
 	filled, tries := c.filled, 0
-	c.w.nodes[1].opts.Filled = func(ctx context.Context, done []ring.Move) error {
+	c.w.nodes[1].opts.Filled = func(ctx context.Context, epoch uint64, done []ring.Move) error {
 		if tries++; tries < 3 {
 			return refused
 		}
-		return filled(ctx, done)
+		return filled(ctx, epoch, done)
 	}
 	c.w.start()
 	c.join(1)
 	until(t, "the join is done", c.settled)
+}
+
+// A proposal may be decided on when the ring has changed again: it says for which ring it was made.
+func TestWhatIsFilledIsCommittedForTheRingItWasFilledIn(t *testing.T) {
+	var epochs []uint64
+	w := newWorld(t, 2, func(_ int, o *Options) {
+		o.Filled = func(_ context.Context, epoch uint64, _ []ring.Move) error {
+			epochs = append(epochs, epoch)
+			return ring.ErrMissedEpoch
+		}
+	})
+	d := w.document(1, 0)
+	d.Moves = []ring.Move{{Partition: 1, From: nodeID(0), To: nodeID(1)}}
+	n := w.nodes[1]
+	for d.Epoch = 1; d.Epoch < 4; d.Epoch += 2 {
+		next := *d
+		w.adoptRing(&next)
+		n.replan()
+		if _, err := n.fillFrom(context.Background(), nodeID(0)); err != nil {
+			t.Fatal(err)
+		}
+		n.replan()
+		if err := n.commitFilled(context.Background()); !errors.Is(err, ring.ErrMissedEpoch) {
+			t.Errorf("a commit that was refused: %v", err)
+		}
+	}
+	if !slices.Equal(epochs, []uint64{1, 3}) {
+		t.Errorf("filled at epochs %d", epochs)
+	}
 }

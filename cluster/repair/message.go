@@ -51,6 +51,8 @@ const (
 	askSettle
 	askStable
 	askPurge
+	askPurges
+	asks
 )
 
 const (

@@ -144,7 +144,7 @@ func (r *Repair) commitFilled(ctx context.Context) error {
 	slices.SortFunc(moves, compareMoves)
 	ctx, cancel := context.WithTimeout(ctx, r.opts.FilledTimeout)
 	defer cancel()
-	if err := r.opts.Filled(ctx, moves); err != nil {
+	if err := r.opts.Filled(ctx, table.Epoch(), moves); err != nil {
 		return err
 	}
 	r.counters.filled.Add(uint64(len(moves)))

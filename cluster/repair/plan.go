@@ -24,6 +24,7 @@ func (r *Repair) plan(table *ring.Ring, now time.Time) {
 	if _, is := table.Member(r.self); !is {
 		return // nobody talks to this node any more
 	}
+	r.planShown(table, now)
 	r.planHints(table, now)
 	r.planExchanges(table, now)
 	r.planFills(table, now)

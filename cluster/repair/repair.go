@@ -74,12 +74,16 @@ type Store interface {
 type Options struct {
 	Store Store
 	Peers Peers
-	// Filled proposes the ring document in which these moves have taken effect.
-	// It returns when that is agreed, or why it was not: then it is called again.
-	Filled func(ctx context.Context, done []ring.Move) error
+	// Filled proposes the ring document in which these moves have taken effect, which
+	// were filled at that epoch. It returns when that is agreed, or why it was not:
+	// then it is called again.
+	Filled func(ctx context.Context, epoch uint64, done []ring.Move) error
 	// ForegroundP99 returns how long clients have waited of late; 0: there are
 	// none. It must be cheap. Default: the rate stays at RateMax.
 	ForegroundP99 func() time.Duration
+	// PeersRate returns the least ClientsRate of the peers that have clients; 0: none
+	// has. It must be cheap. Default: none has.
+	PeersRate func() int64
 	// Now is the wall clock. Default: time.Now.
 	Now func() time.Time
 	// After is how repair waits. Default: time.After.
@@ -129,8 +133,11 @@ func (o Options) withDefaults() Options {
 	if o.After == nil {
 		o.After = time.After
 	}
+	if o.PeersRate == nil {
+		o.PeersRate = func() int64 { return 0 }
+	}
 	if o.Filled == nil {
-		o.Filled = func(context.Context, []ring.Move) error { return nil }
+		o.Filled = func(context.Context, uint64, []ring.Move) error { return nil }
 	}
 	orElse(&o.ExchangeInterval, 10*time.Second)
 	orElse(&o.StabilityInterval, o.ExchangeInterval)
@@ -174,6 +181,7 @@ type Repair struct {
 	engaged   *engagements
 	served    chan struct{} // holds a token for each message being answered
 	counters  counters
+	shown     shown
 
 	ctx     context.Context // done when Stop was called
 	cancel  context.CancelFunc
@@ -224,6 +232,7 @@ func New(opts Options) *Repair {
 		refills:   map[ring.Partition]*refill{},
 		settling:  newSettling(),
 	}
+	r.shown.begin(opts.Peers.Ring(), opts.Now())
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
 }

@@ -22,15 +22,16 @@ const (
 	dropTask                     // drop what has moved away
 	stableTask                   // find out what is stable
 	refillTask                   // fill anew, from a node, what is not trusted here
+	shownTask                    // ask a node what it has purged
 	taskKinds
 )
 
 func (k taskKind) String() string {
-	return [taskKinds]string{"hints", "owed", "exchange", "fill", "commit", "drop", "stable", "refill"}[k]
+	return [taskKinds]string{"hints", "owed", "exchange", "fill", "commit", "drop", "stable", "refill", "shown"}[k]
 }
 
 // runningMax is how many tasks of a kind run at once.
-var runningMax = [taskKinds]int{hintsTask: 2, owedTask: 2, exchangeTask: 2, fillTask: 4, commitTask: 1, dropTask: 1, stableTask: 1, refillTask: 2}
+var runningMax = [taskKinds]int{hintsTask: 2, owedTask: 2, exchangeTask: 2, fillTask: 4, commitTask: 1, dropTask: 1, stableTask: 1, refillTask: 2, shownTask: 4}
 
 // A task is a kind of work with one peer, or with none. There is at most one of
 // each at any time.
@@ -197,7 +198,7 @@ const (
 	owedPause  = time.Second
 	dropPause  = 5 * time.Second
 
-	departPause = 200 * time.Millisecond // between two drops of a node that only waits for them
+	departPause = 200 * time.Millisecond // between two drops where the next can be made at once
 	commitWait  = 2 * time.Second        // for the new ring, after a commit
 )
 
@@ -230,16 +231,28 @@ func (r *Repair) work(ctx context.Context, t task) (again time.Duration, err err
 		return r.stabilise(ctx)
 	case refillTask:
 		return retryFirst, r.refillFrom(ctx, t.peer)
+	case shownTask:
+		return retryFirst, r.askShown(ctx, t.peer)
 	default:
+		before := r.counters.dropped.Load()
 		left, err := r.drop(ctx)
-		switch {
-		case err != nil:
+		if err != nil {
 			return 0, err
-		case !left:
-			return max(dropPause, r.opts.DropGrace), nil
 		}
-		return dropPause, nil
+		return dropAgain(left, r.counters.dropped.Load()-before, r.opts.DropGrace), nil
 	}
+}
+
+// dropAgain is when to look again for what may be dropped. Where there was as much of
+// it as one task drops, there is more of it.
+func dropAgain(left bool, dropped uint64, grace time.Duration) time.Duration {
+	switch {
+	case !left:
+		return max(dropPause, grace)
+	case dropped == dropsBatch:
+		return departPause
+	}
+	return dropPause
 }
 
 // pauseIf is the pause after progress, if there was any.

@@ -21,7 +21,7 @@ func (r *Repair) Handle(from ring.NodeID, msg []byte) (reply []byte, err error) 
 	}
 	in := reader{rest: msg}
 	kind, marks := in.byte(), in.uint64()
-	if in.bad || kind < askMarks || kind > askPurge {
+	if in.bad || kind < askMarks || kind >= asks {
 		return nil, errMessage
 	}
 	select {
@@ -60,6 +60,8 @@ func (r *Repair) Handle(from ring.NodeID, msg []byte) (reply []byte, err error) 
 		err = s.stable()
 	case askPurge:
 		err = s.purge()
+	case askPurges:
+		err = s.purges()
 	}
 	if status, known := statusOf(err); known {
 		return r.answer(status, 0), nil

@@ -1,6 +1,7 @@
 package ring
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -167,6 +168,20 @@ func (d *Document) WithCommitted(done []Move) (*Document, error) {
 		successor.Owners[m.Partition] = after(successor.Owners[m.Partition], []Move{m})
 	}
 	return successor.settled()
+}
+
+// ErrMissedEpoch is wrapped by the error of a change that was prepared for a document too old.
+var ErrMissedEpoch = errors.New("the ring has changed twice since")
+
+// WithFilled returns the successor in which those of the moves have taken effect that were filled when
+// this document, or the one before it, was the present one, and are still under way. Of an older one it is
+// not known that each was under way in all documents between: what was written while it was not has not been
+// sent to the new owner.
+func (d *Document) WithFilled(epoch uint64, filled []Move) (*Document, error) {
+	if d.Epoch > epoch+1 {
+		return nil, fmt.Errorf("what was filled at epoch %d is not committed at %d: %w", epoch, d.Epoch, ErrMissedEpoch)
+	}
+	return d.WithCommitted(slices.DeleteFunc(slices.Clone(filled), func(m Move) bool { return !slices.Contains(d.Moves, m) }))
 }
 
 // settled finishes a change: who has all is active, who was given up and owns

@@ -496,3 +496,40 @@ func TestChangesThatCannotBeAreRefused(t *testing.T) {
 }
 
 func second(_ *Document, err error) error { return err }
+
+// Node 2 is to get a partition, then is not, then is again: what was written between it has not got.
+func TestAFillThatMissedAnEpochIsNotCommitted(t *testing.T) {
+	d := grown(t, 3, 1, 16, 2)
+	move := Move{Partition: 3}
+	for _, m := range d.Members {
+		switch {
+		case !slices.Contains(d.Owners[3], m.ID):
+			move.To = m.ID
+		case move.From == (NodeID{}):
+			move.From = m.ID
+		}
+	}
+	with := func(d *Document, moves ...Move) *Document {
+		next := d.next()
+		next.Moves = moves
+		if err := next.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		return next
+	}
+	moving := with(d, move)
+	again := with(moving, move)
+	anew := with(with(moving), move)
+	for name, at := range map[string]*Document{"the same": moving, "the next": again} {
+		next, err := at.WithFilled(moving.Epoch, []Move{move})
+		if err != nil || !slices.Contains(next.Owners[3], move.To) || len(next.Moves) > 0 {
+			t.Errorf("%s document: %v", name, err)
+		}
+	}
+	if _, err := anew.WithFilled(moving.Epoch, []Move{move}); !errors.Is(err, ErrMissedEpoch) {
+		t.Errorf("a move that was given up and begun again: %v", err)
+	}
+	if _, err := with(moving).WithFilled(moving.Epoch, []Move{move}); !errors.Is(err, ErrUnchanged) {
+		t.Errorf("a move that was given up: %v", err)
+	}
+}

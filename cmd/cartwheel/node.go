@@ -29,6 +29,7 @@ func (s *serveCommand) nodeOptions(log zerolog.Logger) (o cluster.Options, err e
 		Gossip:     true,
 	}
 	o.Repair.NoExchanges = s.DebugNoExchanges
+	o.Repair.ExchangeInterval, o.Repair.DropGrace, o.Store.SweepRetry = s.DebugHaste, s.DebugHaste, s.DebugHaste
 	if offset := s.DebugClockOffset; offset != 0 {
 		o.Store.Now = func() time.Time { return time.Now().Add(offset) }
 	}

@@ -51,6 +51,7 @@ type serveCommand struct {
 	DebugClockOffset  time.Duration `help:"How far this node's clock is wrong, for tests." hidden:""`
 	DebugNoExchanges  bool          `help:"Leave replicas to hints and reads, for tests." hidden:""`
 	DebugHintBytes    byteSize      `help:"What the hints that this node holds may come to, for tests; 0: by the disk." hidden:""`
+	DebugHaste        time.Duration `help:"Compare, find out what is stable, purge and drop this often, for tests." hidden:""`
 	Config            string        `help:"TOML file with any of these settings, by their names." placeholder:"FILE" type:"path"`
 	LogLevel          string        `help:"Least level that is logged: debug, info, warn, error. Default ${default}." default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL"`
 	LogFormat         string        `help:"console for people, json for machines. Default ${default}." default:"console" enum:"console,json" placeholder:"FORMAT"`
@@ -94,6 +95,7 @@ func (s *serveCommand) Run(file *configFile, app *kong.Kong) error {
 	opts.Keys = keys
 	srv := server.New(opts)
 	keys.Serve(srv.Executor())
+	keys.AwaitOwners(ctx)
 	if err := srv.Configure(file.settings); err != nil {
 		return errors.Join(fmt.Errorf("--config: %s: %w", file.path, err), keys.Close())
 	}

@@ -1,0 +1,29 @@
+package store
+
+import "time"
+
+// sweptBytes is what looking at one expiry row costs, as a pace counts.
+const sweptBytes = 256
+
+// SetPace has the store's work in the background, which sweeps and which counts anew
+// what it finds after an unclean stop, say how many bytes it has looked at, and wait for
+// as long as pace returns. It holds no lock meanwhile. Without a pace it does not wait.
+func (s *Store) SetPace(pace func(bytes int) time.Duration) { s.pace.Store(&pace) }
+
+// rest waits as the pace wants it, or until the store closes.
+func (s *Store) rest(bytes int) {
+	pace := s.pace.Load()
+	if pace == nil {
+		return
+	}
+	wait := (*pace)(bytes)
+	if wait <= 0 {
+		return
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.stop:
+	}
+}
