@@ -5,6 +5,7 @@
 //	go run ./bench compare            # throughput, side by side with Redis
 //	go run ./bench compare --cluster  # the same of three nodes and of a primary with two replicas
 //	go run ./bench faults             # nodes killed, stopped and cut off under load, and who noticed
+//	go run ./bench sim                # the same in a simulated cluster, any seed of which can be replayed
 //	go run ./bench repair             # what it costs that replicas converge: rate, latency, bytes
 //	go run ./bench sessions           # ten rounds of a million keys that expire: nothing grows
 //	go run ./bench memory             # ten million keys in 256 MB, and a kill -9
@@ -37,6 +38,7 @@ var errFloor = errors.New("floor broken")
 type commandLine struct {
 	Compare  compareCommand  `cmd:"" help:"Throughput against redis-server, in paired runs of redis-benchmark."`
 	Faults   faultsCommand   `cmd:"" help:"Faults done to a cluster under load, and a check of what its clients saw."`
+	Sim      simCommand      `cmd:"" help:"Faults done to a simulated cluster, from seeds that can be replayed."`
 	Repair   repairCommand   `cmd:"" help:"What repair costs: the rate of filling a new node, the p99 of clients meanwhile, the bytes of an exchange."`
 	Sessions sessionsCommand `cmd:"" help:"Keys that come and go, round after round: what the nodes keep of them."`
 	Memory   memoryCommand   `cmd:"" help:"Memory with many keys, and the time to be back after kill -9."`

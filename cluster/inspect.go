@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cartwheel/cluster/repair"
 	"cartwheel/cluster/ring"
 	"cartwheel/store"
 )
@@ -11,15 +12,14 @@ func (c *Coordinator) Store() *store.Store { return c.store }
 // Document is the ring that this node goes by; nil while it knows none.
 func (c *Coordinator) Document() *ring.Document { return c.agreement.Current() }
 
-// Settled says whether nothing is held here for others: no hints, no partitions that
-// have moved away, no repairs owed.
-func (c *Coordinator) Settled() bool {
+// Remains is what is held here for others: hints, repairs owed, partitions that have
+// moved away.
+func (c *Coordinator) Remains() (repair.Remains, error) {
 	r := c.repairing.Load()
 	if r == nil {
-		return true
+		return repair.Remains{}, nil
 	}
-	left, err := r.Remains()
-	return err == nil && left.None()
+	return r.Remains()
 }
 
 // Repaired counts the objects that were mended here so far, by reads, exchanges, hints

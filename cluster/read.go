@@ -129,8 +129,8 @@ func (op *operation) askOne() bool {
 	for {
 		node, fastest := -1, (*peer)(nil)
 		for i, p := range op.place.nodes {
-			if p == nil || !op.place.owners.Has(i) || !p.up() || op.asked(p) {
-				continue
+			if p == nil || !op.place.owners.Has(i) || !p.up() || op.asked(p) || op.tally.Failed(i) {
+				continue // the last: it could not be sent, though the peer is up; it would be tried for ever
 			}
 			if fastest == nil || p.usual() < fastest.usual() {
 				node, fastest = i, p

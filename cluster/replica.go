@@ -96,7 +96,7 @@ func (h *handling) one(i int, r *wire.Request) {
 	case r.Epoch < h.v.epoch:
 		h.teach(i)
 	case h.v.byID[h.from] == nil:
-		h.refuse(i, "you are not a member of the ring")
+		h.refuse(i, "NOREPLICAS This node has left the ring: connect to another") // a client of it may be shown that
 	case r.Op == opPut:
 		h.put(i, r.Payload)
 	case r.Op == opGet:

@@ -287,6 +287,23 @@ func TestANoteOfWhoOwnsNoMoreIsForgotten(t *testing.T) {
 	}
 }
 
+// An exchange cannot do it: it would be due again as soon as it has ended.
+func TestWhatIsOwedOfAPartitionThatHasMovedAwayAsksForNoExchange(t *testing.T) {
+	w := newWorld(t, 4, nil)
+	w.adoptRing(w.document(1, 0, 1, 3))
+	asked := []ring.Partition{5, 6}
+	w.nodes[1].askedToRepair(nodeID(2), asked, w.nodes[1].Ring())
+	d := w.document(2, 0, 1, 3)
+	d.Owners[6] = []ring.NodeID{nodeID(0), nodeID(2)}
+	w.adoptRing(d)
+	n := w.nodes[1]
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if peers := n.owedPeers(n.Ring(), n.opts.Now()); len(peers) != 2 || len(n.owed) != 1 {
+		t.Errorf("owed are %v, with %v: of partition 5 only, with both of its other owners", n.owed, peers)
+	}
+}
+
 func TestReplayGoesToWhoIsBecomingOwner(t *testing.T) {
 	w := newWorld(t, 3, nil)
 	d := w.document(1, 0)

@@ -79,11 +79,12 @@ func (r *Repair) owedWith(p ring.Partition, o *owedRepair, table *ring.Ring) (le
 }
 
 // owedPeers returns the peers that owed repairs wait for, and forgets those that
-// nobody asks for any more. The caller holds mu.
+// nobody asks for any more, or that its new owners will be asked for. The caller
+// holds mu.
 func (r *Repair) owedPeers(table *ring.Ring, now time.Time) map[ring.NodeID]bool {
 	peers := map[ring.NodeID]bool{}
 	for key, o := range r.owed {
-		if now.Sub(o.askedAt) > owedForget || int(key.p) >= table.Partitions() {
+		if now.Sub(o.askedAt) > owedForget || int(key.p) >= table.Partitions() || !slices.Contains(table.Owners(key.p), r.self) {
 			delete(r.owed, key)
 			continue
 		}

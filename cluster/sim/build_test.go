@@ -53,7 +53,36 @@ func randinit() {
 		return 0
 	}
 `},
+	// What the runtime does for itself, when it is time, comes behind what is ready.
+	{"runtime/proc.go", `func runqput(pp *p, gp *g, next bool) {
+`, `func runqput(pp *p, gp *g, next bool) {
+	if gp.bubble == nil {
+		next = false
+	}
+`},
 	{"runtime/proc.go", `const randomizeScheduler = raceenabled`, `const randomizeScheduler = false`},
+	// A cancelled context cancels those below it in the order of a map whose keys are
+	// addresses. Here it is the order in which they came to be.
+	{"context/context.go", `children map[canceler]struct{}`, `children []canceler`},
+	{"context/context.go", `	if p.children != nil {
+		delete(p.children, child)
+	}
+`, `	for i, c := range p.children {
+		if c == child {
+			p.children = append(p.children[:i:i], p.children[i+1:]...)
+			break
+		}
+	}
+`},
+	{"context/context.go", `			if p.children == nil {
+				p.children = make(map[canceler]struct{})
+			}
+			p.children[child] = struct{}{}
+`, `			p.children = append(p.children, child)
+`},
+	{"context/context.go", `	for child := range c.children {
+`, `	for _, child := range c.children {
+`},
 	// Who waits for a lock waits for whoever holds it, who may wait for time to pass.
 	{"runtime/runtime2.go", `	waitReasonSyncCondWait:          true,
 `, `	waitReasonSyncCondWait:          true,

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"cartwheel/cluster"
@@ -15,13 +16,16 @@ const convergeWithin = 10 * time.Minute
 // converge waits until all nodes are members of one ring, and all owners hold the same.
 func (w *world) converge(when string) bool {
 	began := w.since()
-	why := ""
+	why, last := "", ""
 	for w.since()-began < convergeWithin {
 		w.pause(250 * time.Millisecond)
 		if w.broken() {
 			return false
 		}
-		if why = w.unsettled(); why == "" {
+		if why, last = w.unsettled(), why; why != last {
+			w.note("not yet: %s", why)
+		}
+		if why == "" {
 			w.note("converged %s, within %v", when, w.since()-began)
 			w.trace.note("converged")
 			return true
@@ -111,11 +115,11 @@ func unsettledNode(c *cluster.Coordinator, d *ring.Document) string {
 	default:
 		return "has not rebuilt its trees"
 	}
-	if !c.Settled() {
-		return "holds what is for others"
+	if left, err := c.Remains(); err != nil || !left.None() {
+		return fmt.Sprintf("holds what is for others: %+v, %v", left, err)
 	}
 	for p := range ring.Partition(d.Partitions) {
-		if c.Store().Refilling(p) {
+		if c.Store().Refilling(p) && slices.Contains(d.Owners[p], c.NodeID()) {
 			return fmt.Sprintf("is filling partition %d anew", p)
 		}
 	}
@@ -143,18 +147,41 @@ func (w *world) differing(d *ring.Document) string {
 		}
 		for _, m := range owners[1:] {
 			if m.p.c.Store().Root(p) != owners[0].p.c.Store().Root(p) {
-				return fmt.Sprintf("%s and %s differ in partition %d", owners[0].name, m.name, p)
+				return fmt.Sprintf("%s and %s differ in partition %d%s", owners[0].name, m.name, p, difference(owners[0], m, p))
 			}
 		}
 	}
 	return ""
 }
 
-// quiet is how long nothing may be repaired once all is the same.
-const quiet = 15 * time.Second
+// quiet is how long nothing may be repaired once all is the same. forgetting is how long
+// it may take until all owners have forgotten what is dead: until then one may get from
+// another what it was about to forget.
+const (
+	quiet      = 15 * time.Second
+	forgetting = 70 * time.Second
+)
 
 // silent holds that a healthy cluster that nobody writes to repairs nothing.
 func (w *world) silent() {
+	busy := w.repairs()
+	for range 2 {
+		if busy == "" {
+			break
+		}
+		w.note("repaired while nothing happens: %s", busy)
+		w.pause(forgetting)
+		busy = w.repairs()
+	}
+	if busy != "" {
+		w.violate("objects are repaired while nothing happens: %s", busy)
+	}
+	w.converge("once more") // owners forget what is dead at different moments
+	w.net.setCalm(false)
+}
+
+// repairs says who repairs anything while all is quiet.
+func (w *world) repairs() (who string) {
 	before := map[string]uint64{}
 	for _, m := range w.machines {
 		if m.up() {
@@ -162,11 +189,13 @@ func (w *world) silent() {
 		}
 	}
 	w.pause(quiet)
-	w.converge("once more") // owners forget what is dead at different moments
 	for _, m := range w.machines {
-		if m.up() && m.p.c.Repaired() != before[m.name] {
-			w.violate("%s repairs %d objects while nothing happens", m.name, m.p.c.Repaired()-before[m.name])
+		if !m.up() {
+			continue
+		}
+		if n := m.p.c.Repaired() - before[m.name]; n > 0 {
+			who += fmt.Sprintf(" %d at %s", n, m.name)
 		}
 	}
-	w.net.setCalm(false)
+	return who
 }

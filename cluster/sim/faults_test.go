@@ -293,7 +293,7 @@ func (w *world) mend() {
 		m.clock.set(w.skew(), w.drift())
 		if m.p != nil {
 			m.p.disk.full.Store(false)
-			if m.p.disk.failed.Load() {
+			if m.p.disk.failing.Load() {
 				m.kill(false, func(fs *vfs.MemFS) *vfs.MemFS { return afterKill(fs, w.rand) })
 			}
 		}

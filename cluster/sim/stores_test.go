@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"time"
 
 	"cartwheel/cluster/ring"
@@ -63,4 +64,32 @@ func visit(s *store.Store, p ring.Partition, each func(k store.Key, o *version.O
 		}
 	}
 	return nil
+}
+
+// difference shows the first objects of a partition in which two machines differ, those
+// that may be forgotten included.
+func difference(a, b *machine, p ring.Partition) string {
+	all := func(m *machine) map[string]string {
+		shown := map[string]string{}
+		there := m.p.c.Store()
+		_ = there.Scan(0, math.MaxUint64, func(k store.Key, o *version.Object) bool {
+			if o != nil && ring.PartitionOf(k.Token.Slot(), there.Partitions()) == p {
+				shown[fmt.Sprintf("%d/%s", k.DB, k.User)] = fmt.Sprintf("%+v (to be forgotten: %v)", *o, there.Purgeable(k, o))
+			}
+			return true
+		})
+		return shown
+	}
+	ours, theirs := all(a), all(b)
+	for _, key := range sortedKeys(ours) {
+		if ours[key] != theirs[key] {
+			return fmt.Sprintf(": %s is %s and %s, levels %v and %v", key, ours[key], theirs[key], a.p.c.Store().Levels(p), b.p.c.Store().Levels(p))
+		}
+	}
+	for _, key := range sortedKeys(theirs) {
+		if ours[key] == "" {
+			return fmt.Sprintf(": %s is %s there only, levels %v and %v", key, theirs[key], a.p.c.Store().Levels(p), b.p.c.Store().Levels(p))
+		}
+	}
+	return ""
 }

@@ -42,11 +42,12 @@ func (tr *trace) note(what string) {
 }
 
 func (tr *trace) delivered(from, to string, unit []byte) {
-	var kind [2]byte // the operation and the flags, of a frame
+	var kind [3]byte // of a frame: the operation, the flags and the first byte of its payload
 	if len(unit) >= frameHeaderBytes {
-		kind = [2]byte(unit[opAt:])
+		copy(kind[:], unit[opAt:])
+		copy(kind[2:], unit[frameHeaderBytes:])
 	}
-	tr.note(fmt.Sprintf("%s>%s %d %016x %d/%d", from, to, len(unit), xxhash.Sum64(unit), kind[0], kind[1]))
+	tr.note(fmt.Sprintf("%s>%s %d %016x %v", from, to, len(unit), xxhash.Sum64(unit), kind))
 }
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

@@ -194,6 +194,7 @@ func (w *world) pause(d time.Duration) {
 	w.watch()
 	if w.since()-w.collected > collectEvery {
 		w.collected = w.since()
+		w.judgeWatermarks()
 		runtime.GC()
 	}
 }
@@ -209,7 +210,7 @@ func (w *world) ask(c *client, node int, db string, args ...string) (any, error)
 	return c.do(to, args...)
 }
 
-// collectEvery is how often memory is freed.
+// collectEvery is how often memory is freed, and all disks are looked at.
 const collectEvery = 2 * time.Second
 
 // operate has the operator say something to any node.
