@@ -88,6 +88,7 @@ type Coordinator struct {
 	gossip     *member.Gossip
 	port       *member.Port
 	lives      lives
+	life       life
 	members    members
 	unsent     unsent
 
@@ -150,6 +151,7 @@ func Start(ctx context.Context, opts Options) (_ *Coordinator, err error) {
 		return nil, err
 	}
 	c.lives.saw(version.Clock{{Incarnation: c.store.Incarnation(), HLC: 0}})
+	c.life.sure.Store(!c.store.Continued())
 	c.startLiveness()
 	c.members.byID = make(map[ring.NodeID]*peer)
 	c.agreement, err = member.New(member.Options{

@@ -13,6 +13,7 @@ import (
 
 	"cartwheel/cluster/member"
 	"cartwheel/cluster/ring"
+	"cartwheel/cluster/sabotage"
 	"cartwheel/cluster/wire"
 	"cartwheel/store"
 	"cartwheel/store/version"
@@ -217,11 +218,18 @@ func (c *Coordinator) accept(h *wire.Hello, address string) error {
 	for db, mark := range h.Marks {
 		marks[db] = version.HLC(mark)
 	}
+	if sabotage.On(sabotage.FlushMarkLate) {
+		marks = [databases]version.HLC{}
+	}
 	if err := c.store.RaiseMarks(marks); err != nil {
 		return err
 	}
 	c.lives.saw(version.Clock{{Incarnation: version.Incarnation(h.Incarnation), HLC: 0}})
-	return c.store.SeenOfMe(version.HLC(h.SeenHLC))
+	if err := c.store.SeenOfMe(version.HLC(h.SeenHLC)); err != nil {
+		return err
+	}
+	c.heardFrom(ring.NodeID(h.Node))
+	return nil
 }
 
 func (c *Coordinator) judge(h *wire.Hello) error {

@@ -6,6 +6,7 @@ import (
 
 	"cartwheel/cluster/quorum"
 	"cartwheel/cluster/ring"
+	"cartwheel/cluster/sabotage"
 	"cartwheel/cluster/wire"
 	"cartwheel/store"
 	"cartwheel/store/version"
@@ -182,7 +183,7 @@ func (op *operation) asked(p *peer) bool {
 
 // nextFallback returns the next live node that may stand in for an owner.
 func (op *operation) nextFallback() *peer {
-	if op.need.Strict {
+	if op.need.Strict && !sabotage.On(sabotage.FallbackAsOwner) {
 		return nil
 	}
 	for fallbacks := op.place.fallbacks(); op.fallback < len(fallbacks); {

@@ -185,6 +185,9 @@ func (op *operation) ask(p *peer, node int, fallback bool) bool {
 
 // answered takes an object into the answers and into the merged one.
 func (op *operation) answered(a answer) {
+	if sabotage.On(sabotage.StaleReadRepair) {
+		a.levels = store.Levels{Stable: store.Everything}
+	}
 	if !a.same {
 		op.object.MergeIn(&a.object)
 		op.merged = true
@@ -363,6 +366,9 @@ func (op *operation) repair(a answer) {
 	r := op.request(a.peer, a.node, a.hint)
 	r.repair = true
 	p := put{db: op.db, key: op.key, stable: op.stable}
+	if sabotage.On(sabotage.StaleReadRepair) {
+		p.stable = store.Everything
+	}
 	if a.hint {
 		id := op.place.ids[a.node]
 		p.hint = &id

@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"cartwheel/cluster/ring"
+	"cartwheel/cluster/sabotage"
 	"cartwheel/store"
 	"cartwheel/store/version"
 )
@@ -102,6 +103,9 @@ func (op *operation) mergeVouched() error {
 // untrusted says that this node may not answer reads of a partition as its owner: it
 // has forgotten something, or may have, as long as it has just started.
 func (c *Coordinator) untrusted(p ring.Partition) bool {
+	if sabotage.On(sabotage.StaleReadRepair) {
+		return false
+	}
 	if c.store.Refilling(p) {
 		return true
 	}

@@ -247,7 +247,7 @@ func (op *operation) put(p *peer, node int, hint bool) bool {
 // putReply takes the end of a request; the caller holds mu.
 func (op *operation) putReply(r *request, reply *wire.Reply) (notify func()) {
 	switch {
-	case reply.Err == nil && reply.Status == statusOK:
+	case reply.Err == nil && (reply.Status == statusOK || reply.Status == statusLater && sabotage.On(sabotage.StampAnewLost)):
 		op.tally.Ack(r.node)
 	case reply.Err == nil && reply.Status == statusLater && len(reply.Payload) == 8:
 		op.later = max(op.later, version.HLC(binary.BigEndian.Uint64(reply.Payload)))
@@ -346,10 +346,15 @@ func (c *Coordinator) Dot(key []byte, clock version.Clock, nowMS int64, floor ve
 	if err != nil {
 		return version.Dot{}, wireError(err)
 	}
-	if v := c.view.Load(); !v.alone && !v.places[v.partition(key)].holds() {
+	v := c.view.Load()
+	if !v.alone && !v.places[v.partition(key)].holds() {
 		return version.Dot{Incarnation: c.hintIncarnation(clock, hlc), HLC: hlc}, nil
 	}
-	return version.Dot{Incarnation: c.store.Incarnation(), HLC: hlc}, nil
+	i, err := c.incarnation(v)
+	if err != nil {
+		return version.Dot{}, wireError(err)
+	}
+	return version.Dot{Incarnation: i, HLC: hlc}, nil
 }
 
 // hintIncarnation returns the incarnation for a dot of that HLC: the one whose

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cartwheel/cluster/sabotage"
 	"cartwheel/store/version"
 )
 
@@ -77,7 +78,7 @@ func (v *view) put(context version.Clock, s version.Sibling) {
 		return
 	}
 	v.touched = s.Written != 0
-	if !v.touched {
+	if !v.touched || sabotage.On(sabotage.TouchStamped) {
 		s.Written = s.Dot.HLC
 	}
 	v.o.Put(context, s)

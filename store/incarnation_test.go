@@ -155,3 +155,31 @@ func TestACrashThatForgetsNothingKeepsTheIncarnation(t *testing.T) {
 		}
 	}
 }
+
+func TestAStoreThatGoesOnUnderAnIncarnationSaysSoAndCanTakeANewOne(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	opts := memOptions(fs)
+	s := openStore(t, opts)
+	if s.Continued() {
+		t.Error("a new directory goes on under an incarnation")
+	}
+	mustSet(t, s, 0, "k", "v")
+	first := s.Incarnation()
+	s = reopen(t, s)
+	if !s.Continued() || s.Incarnation() != first {
+		t.Error("after a clean stop it does not go on")
+	}
+	if err := s.Renew(); err != nil {
+		t.Fatal(err)
+	}
+	second := s.Incarnation()
+	if second == first || !s.HadIncarnation(first) {
+		t.Errorf("%v follows %v", second, first)
+	}
+	mustSet(t, s, 0, "k", "v2")
+	opts.FS = fs.CrashClone(vfs.CrashCloneCfg{})
+	after := openStore(t, opts)
+	if after.Continued() || after.Incarnation() == second || !after.HadIncarnation(second) {
+		t.Errorf("after a crash %v follows %v, and goes on: %v", after.Incarnation(), second, after.Continued())
+	}
+}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"cartwheel/cluster/sabotage"
 )
 
 // A commitLog is where commits are durable before Pebble has them. It is segments,
@@ -114,7 +116,7 @@ func (l *commitLog) append(rows *rowBatch) error {
 		return fmt.Errorf("write the commit log: %w", err)
 	}
 	l.current.bytes += int64(len(buf))
-	if l.mode != SyncAlways {
+	if l.mode != SyncAlways || sabotage.On(sabotage.AckUnsynced) {
 		l.current.dirty.Store(true) // after the write: a sync that came between has not synced it
 		return nil
 	}

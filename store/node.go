@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"cartwheel/cluster/ring"
+	"cartwheel/cluster/sabotage"
 	"cartwheel/store/version"
 )
 
@@ -158,21 +159,23 @@ func (s *Store) openNode() error {
 	if err != nil {
 		return err
 	}
+	begins := false // a life of this data
 	switch {
 	case !found:
-		rec = newNodeRecord(s.opts.Partitions)
+		rec, begins = newNodeRecord(s.opts.Partitions), true
 	case s.opts.Partitions != 0 && s.opts.Partitions != rec.Partitions:
 		return fmt.Errorf("the data directory was created with %d partitions, not %d", rec.Partitions, s.opts.Partitions)
-	case !rec.Clean && rec.Lease != rec.LeaseAtStart:
+	case !rec.Clean && rec.Lease != rec.LeaseAtStart && !sabotage.On(sabotage.DotsReused):
 		// Not only where acknowledged writes may be lost: one that other
 		// replicas have, and this one forgot before it was on the disk, must
 		// not look like one that this one has seen.
 		rec.newIncarnation()
+		begins = true
 	}
 	if _, err := ring.One(rec.NodeID, rec.Partitions); err != nil {
 		return fmt.Errorf("%s: %w", nodeFile, err)
 	}
-	s.node = rec
+	s.node, s.continued = rec, !begins
 	s.incarnations.Store(&rec.Incarnations)
 	running := rec
 	running.Clean, running.LeaseAtStart = false, rec.Lease

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"cartwheel/cluster/sabotage"
 	"cartwheel/store/version"
 )
 
@@ -19,6 +20,9 @@ func (s *Store) Observe(hlc version.HLC) error {
 }
 
 func (s *Store) observe(nowMS int64, hlc version.HLC) error {
+	if sabotage.On(sabotage.DriftAccepted) {
+		nowMS = max(nowMS, hlc.Milliseconds())
+	}
 	err := s.lease.gen.Observe(hlc, nowMS)
 	if err != nil {
 		s.stats.drift.Add(1)
@@ -52,6 +56,27 @@ func (s *Store) recall(of version.Incarnation, seen version.HLC) error {
 	if seen <= issued || of != s.Incarnation() {
 		return nil // so another has seen to it
 	}
+	if err := s.beginLife(); err != nil {
+		return err
+	}
+	raise(&s.lease.issued, seen)
+	s.log.Warn().Stringer("remembered", issued).Stringer("seen", seen).
+		Msg("another node has seen later writes of this one than it remembers: it has forgotten some, and goes on under a new incarnation")
+	return nil
+}
+
+// Renew takes a new incarnation, durably, where the data may be older than it looks.
+func (s *Store) Renew() error {
+	s.nodeMu.Lock()
+	defer s.nodeMu.Unlock()
+	return s.beginLife()
+}
+
+// beginLife is Renew by one who holds nodeMu.
+func (s *Store) beginLife() error {
+	if sabotage.On(sabotage.DotsReused) {
+		return nil
+	}
 	before := s.node.Incarnations
 	s.node.Incarnations = slices.Clone(before)
 	s.node.newIncarnation()
@@ -61,9 +86,6 @@ func (s *Store) recall(of version.Incarnation, seen version.HLC) error {
 	}
 	after := s.node.Incarnations
 	s.incarnations.Store(&after)
-	raise(&s.lease.issued, seen)
-	s.log.Warn().Stringer("remembered", issued).Stringer("seen", seen).
-		Msg("another node has seen later writes of this one than it remembers: it has forgotten some, and goes on under a new incarnation")
 	return nil
 }
 

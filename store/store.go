@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"cartwheel/cluster/ring"
+	"cartwheel/cluster/sabotage"
 	"cartwheel/store/version"
 )
 
@@ -37,6 +38,7 @@ type Store struct {
 	node   nodeRecord // guarded by nodeMu, but for NodeID and Partitions, which never change
 	// incarnations are node's, the present one last; the slice never changes.
 	incarnations atomic.Pointer[[]version.Incarnation]
+	continued    bool // the present one was there before this start
 	lease        *lease
 	driftLog     logLimit
 	recordMu     sync.Mutex // held while a record is read or replaced
@@ -174,7 +176,7 @@ func (s *Store) openState(wasClean bool) error {
 	if err != nil {
 		return fmt.Errorf("read the counters: %w", err)
 	}
-	if wasClean && (saved || s.isEmpty()) {
+	if wasClean && (saved || s.isEmpty()) || sabotage.On(sabotage.TreesNotRebuilt) {
 		s.highest.Store(uint64(s.node.Highest))
 		close(s.counters.ready)
 	} else {
@@ -285,6 +287,10 @@ func (s *Store) Incarnation() version.Incarnation {
 	all := *s.incarnations.Load()
 	return all[len(all)-1]
 }
+
+// Continued says whether the store was opened under an incarnation that it had before.
+// An old copy of a directory that was stopped by the book looks like that, too.
+func (s *Store) Continued() bool { return s.continued }
 
 // HadIncarnation reports whether this directory ever had that incarnation.
 func (s *Store) HadIncarnation(i version.Incarnation) bool {

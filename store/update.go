@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"cartwheel/cluster/ring"
+	"cartwheel/cluster/sabotage"
 	"cartwheel/store/version"
 )
 
@@ -257,7 +258,7 @@ func (s *Store) dueOf(o *version.Object) int64 {
 // nothing is alive, and all of which every owner has seen. Where there are other
 // owners no clock may find it alive.
 func (s *Store) purgeable(k Key, o *version.Object, nowMS int64) bool {
-	watermark := s.opts.Watermark(s.partitionOf(k))
+	watermark := s.purgeMark(k, nowMS)
 	if o.MaxHLC() > watermark {
 		return false
 	}
@@ -283,7 +284,7 @@ func (s *Store) Purgeable(k Key, o *version.Object) bool { return s.purgeable(k,
 // since owners that prune at different moments differ until they are compared.
 func (s *Store) pruneWide(k Key, o *version.Object) {
 	if len(o.Clock) > wideClock {
-		o.Prune(s.opts.Watermark(s.partitionOf(k)))
+		o.Prune(s.pruneMark(k))
 	}
 }
 
@@ -294,7 +295,7 @@ func (s *Store) settle(k Key, nowMS int64, o *version.Object) (stays bool) {
 	if len(o.Siblings) == 0 || s.purgeable(k, o, nowMS) {
 		return false
 	}
-	o.Prune(s.opts.Watermark(s.partitionOf(k)))
+	o.Prune(s.pruneMark(k))
 	return true
 }
 
@@ -339,7 +340,9 @@ func (s *Store) storeLocked(k Key, hash uint64, nowMS int64, o *version.Object, 
 		s.forgetUncommitted() // fail may have done so before the put
 	}
 	s.counters.add(s.partitionOf(k), k.DB, after.counts.minus(before.counts))
-	s.trees.change(k, before.hash, after.hash)
+	if stays || !sabotage.Once(sabotage.TreeNotUpdated, 3) {
+		s.trees.change(k, before.hash, after.hash)
+	}
 }
 
 // wideClock is the number of entries past which a vector clock is counted.

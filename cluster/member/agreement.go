@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"cartwheel/cluster/ring"
+	"cartwheel/cluster/sabotage"
 )
 
 // Storage keeps what an Agreement must remember over restarts. Each of the two
@@ -220,7 +221,11 @@ func (a *Agreement) become(next state) error {
 		a.opts.OnDocument(next.document)
 	}
 	if next.record != a.state.record {
-		if err := a.opts.Storage.SaveAcceptor(next.record.append(nil)); err != nil {
+		form := next.record.append(nil)
+		if sabotage.On(sabotage.VoteForgotten) {
+			form = nil
+		}
+		if err := a.opts.Storage.SaveAcceptor(form); err != nil {
 			return fmt.Errorf("saving the acceptor record: %w", err)
 		}
 		a.state.record = next.record

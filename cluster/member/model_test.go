@@ -16,8 +16,8 @@ import (
 // repeats, crashes and restarts. It steps the same state and round that an
 // Agreement does.
 
-// sabotage breaks the protocol, to see the model notice.
-type sabotage struct {
+// A breakage breaks the protocol, to see the model notice.
+type breakage struct {
 	forgetsPromises bool // a restart loses the acceptor's record
 	ignoresAccepted bool // a proposer ignores what promises say was accepted
 	adoptsAny       bool // it adopts the value of the lowest ballot, not the highest
@@ -48,7 +48,7 @@ type envelope struct {
 
 type model struct {
 	rng       *rand.Rand
-	broken    sabotage
+	broken    breakage
 	rates     rates
 	nodes     []*modelNode
 	bag       []envelope
@@ -59,7 +59,7 @@ type model struct {
 
 const bagMax = 400
 
-func newModel(seed uint64, broken sabotage) *model {
+func newModel(seed uint64, broken breakage) *model {
 	m := &model{rng: rand.New(rand.NewPCG(seed, 1)), broken: broken, committed: make(map[uint64][]byte)}
 	m.rates = rates{
 		proposal: 1 + m.rng.IntN(20), crash: m.rng.IntN(4), restart: 1 + m.rng.IntN(8),
@@ -341,7 +341,7 @@ func (m *model) quiet() error {
 	return nil
 }
 
-func runModel(seed uint64, steps int, broken sabotage) (m *model, err error) {
+func runModel(seed uint64, steps int, broken breakage) (m *model, err error) {
 	m = newModel(seed, broken)
 	defer func() {
 		if p := recover(); p != nil {
@@ -362,7 +362,7 @@ func TestAnEpochHasOneDocument(t *testing.T) {
 	base, epochs := rand.Uint64(), 0
 	for i := range seeds {
 		seed := base + uint64(i)
-		m, err := runModel(seed, 3000, sabotage{})
+		m, err := runModel(seed, 3000, breakage{})
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
@@ -375,7 +375,7 @@ func TestAnEpochHasOneDocument(t *testing.T) {
 }
 
 func TestTheModelNoticesABrokenProtocol(t *testing.T) {
-	for name, broken := range map[string]sabotage{
+	for name, broken := range map[string]breakage{
 		"promises forgotten over a restart":    {forgetsPromises: true},
 		"an accepted value not driven further": {ignoresAccepted: true},
 		"the wrong accepted value driven":      {adoptsAny: true},

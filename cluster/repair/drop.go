@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cartwheel/cluster/ring"
+	"cartwheel/cluster/sabotage"
 	"cartwheel/store"
 )
 
@@ -99,6 +100,9 @@ func (r *Repair) drop(ctx context.Context) (left bool, err error) {
 func (r *Repair) dropOne(ctx context.Context, table *ring.Ring, p ring.Partition) (dropped bool, err error) {
 	before := r.opts.Store.Root(p)
 	for _, owner := range table.Owners(p) {
+		if sabotage.On(sabotage.DroppedEarly) {
+			break
+		}
 		x := r.newExchange(owner, table, modeExact|modePushOnly)
 		if err := x.pass(ctx, &extent{partition: p, mask: allLeaves}); err != nil {
 			return false, err

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"cartwheel/cluster/ring"
+	"cartwheel/cluster/sabotage"
 	"cartwheel/store/version"
 )
 
@@ -134,7 +135,7 @@ func (r *Repair) fenceHere(leader ring.NodeID, table *ring.Ring, at version.HLC,
 	for _, p := range asked {
 		owner, hinted := hints[p]
 		switch {
-		case hinted:
+		case hinted && !sabotage.On(sabotage.HintsNotFenced) && !sabotage.On(sabotage.HintAfterPurge):
 			held[p] = hold{holdsHints, owner}
 		case !holds(table, p, r.self) && r.weighs(p):
 			held[p] = hold{holdsForeign, r.self}

@@ -164,6 +164,9 @@ func (r *Repair) replayHere(hints []*hint) error {
 func (r *Repair) replayTo(ctx context.Context, to ring.NodeID, hints []*hint) error {
 	for len(hints) > 0 {
 		var page objectsPage // vouched for by nobody
+		if sabotage.On(sabotage.HintAfterPurge) {
+			page.levels.Stable = store.Everything
+		}
 		n := 0
 		for n < len(hints) && page.add(hints[n].key, hints[n].text) {
 			n++

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cartwheel/cluster/ring"
+	"cartwheel/cluster/sabotage"
 	"cartwheel/store"
 	"cartwheel/store/version"
 )
@@ -29,7 +30,7 @@ func (r *Repair) Handle(from ring.NodeID, msg []byte) (reply []byte, err error) 
 	default:
 		return r.answer(statusBusy, time.Second), nil
 	}
-	if kind != askMarks && marks != marksHash(r.opts.Store.FlushMarks()) {
+	if kind != askMarks && marks != marksHash(r.opts.Store.FlushMarks()) && !sabotage.On(sabotage.FlushMarkLate) {
 		return r.answer(statusMarks, 0), nil
 	}
 	s := service{Repair: r, from: from, table: r.opts.Peers.Ring(), in: in}

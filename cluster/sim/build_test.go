@@ -130,8 +130,9 @@ func overlay(dir string) (file string, err error) {
 	return file, os.WriteFile(file, form, 0o644)
 }
 
-// build builds this test anew, on the patched runtime, as it was built itself.
-func build(dir string) (binary string, err error) {
+// build builds this test anew, on the patched runtime, as it was built itself but for more
+// flags.
+func build(dir string, more ...string) (binary string, err error) {
 	file, err := overlay(dir)
 	if err != nil {
 		return "", err
@@ -145,7 +146,7 @@ func build(dir string) (binary string, err error) {
 			}
 		}
 	}
-	if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", append(append(args, more...), ".")...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go %v: %w\n%s", args, err, out)
 	}
 	return binary, nil

@@ -91,13 +91,16 @@ func chosenSeeds(t *testing.T) (seeds []uint64) {
 	return seeds
 }
 
+// oneProcessor is what has a process do the same each time, as far as the environment can.
+var oneProcessor = []string{"GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1", "GOTRACEBACK=all"}
+
 // runSeed runs one seed in a process of its own.
 func runSeed(binary string, seed uint64) (said string, err error) {
 	cmd := exec.Command(binary, "-test.run", "^TestOne$", "-test.timeout", "10m", "-sim.one", fmt.Sprint(seed))
 	if *seedFlag != 0 {
 		cmd.Args = append(cmd.Args, "-sim.out", *outFlag)
 	}
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1", "GOTRACEBACK=all")
+	cmd.Env = append(os.Environ(), oneProcessor...)
 	var b bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &b, &b
 	began := time.Now()

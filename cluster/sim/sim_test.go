@@ -15,8 +15,9 @@ import (
 )
 
 var (
-	oneFlag = flag.Uint64("sim.one", 0, "run this seed in this process, which is then good for no other")
-	outFlag = flag.String("sim.out", "", "a directory where a seed leaves its trace, what was done and what the nodes logged")
+	oneFlag   = flag.Uint64("sim.one", 0, "run this seed in this process, which is then good for no other")
+	storyFlag = flag.String("sim.story", "", "with -sim.one: tell the story of this flaw")
+	outFlag   = flag.String("sim.out", "", "a directory where a seed leaves its trace, what was done and what the nodes logged")
 )
 
 // TestOne is the simulator itself: one seed, in a process of its own, since what a process
@@ -34,7 +35,11 @@ func TestOne(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(*oneFlag, &trace{began: time.Now(), out: events}, notes)
-		w.run()
+		if s := storyOf(*storyFlag); s != nil {
+			w.told(s)
+		} else {
+			w.run()
+		}
 		for _, v := range w.violations {
 			fmt.Println(v)
 		}

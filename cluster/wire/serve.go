@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"cartwheel/cluster/sabotage"
 )
 
 // ServeOptions say what is done with the requests of a connection.
@@ -160,6 +162,9 @@ func (s *served) requests(reader *frameReader, batch *Batch) error {
 
 func (s *served) request(f *frame, ageMS int64, batch *Batch) error {
 	leftMS := int64(f.last) - ageMS
+	if sabotage.On(sabotage.LateFrameApplied) {
+		leftMS = max(leftMS, 1)
+	}
 	if leftMS > 0 {
 		s.lateness = lateness{}
 		batch.requests = append(batch.requests, Request{

@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"github.com/cespare/xxhash/v2"
+
+	"cartwheel/cluster/sabotage"
 )
 
 // ErrContext: a token that AppendContext did not give out for this database and key.
@@ -72,6 +74,9 @@ func ParseContext(token []byte, db uint8, key []byte) (Clock, error) {
 }
 
 func contextChecksum(raw []byte, db uint8, key []byte) uint64 {
+	if sabotage.On(sabotage.ContextOfAnotherKey) {
+		key = nil
+	}
 	var digest xxhash.Digest
 	digest.ResetWithSeed(xxhash.Sum64(key) + uint64(db))
 	digest.Write(raw) // never fails
