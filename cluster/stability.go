@@ -89,10 +89,17 @@ func (op *operation) mergeVouched() error {
 			merged.MergeIn(o)
 		}
 	}
-	trusted := version.Merge(&merged, &version.Object{})
+	trusted, some := version.Merge(&merged, &version.Object{}), false
+	for _, l := range levels {
+		some = some || l.Stable >= op.purge
+	}
 	for i, o := range objects {
-		if levels[i].Stable < op.purge {
+		switch {
+		case levels[i].Stable >= op.purge:
+		case some:
 			merged.MergeIn(o.WithoutForgotten(op.purge, &trusted))
+		default: // nobody here knows what is dead, and to drop what is alive is worse
+			merged.MergeIn(o)
 		}
 	}
 	op.object.Reset()

@@ -41,6 +41,7 @@ type stability struct {
 type stabilityRow struct {
 	stable, purge atomic.Uint64
 	refilling     atomic.Bool
+	doubts        atomic.Uint64 // see reconcile
 }
 
 const (
@@ -85,6 +86,11 @@ func (s *Store) Levels(p ring.Partition) Levels {
 // Refilling says whether a partition is to be filled anew: it lacks, or has still,
 // what it should not.
 func (s *Store) Refilling(p ring.Partition) bool { return s.stability.rows[p].refilling.Load() }
+
+// Doubts counts what has been taken into a partition that lacks things, of which it is
+// not known whether it is alive: a pass with a node that has everything must begin after
+// the last of it.
+func (s *Store) Doubts(p ring.Partition) uint64 { return s.stability.rows[p].doubts.Load() }
 
 // A standing is what is written down of a partition.
 type standing struct {
@@ -213,18 +219,26 @@ func (s *Store) forgetAllStable() error {
 //     deleted there: what it shows alive is alive, even if it is missing here. A key
 //     that was lost comes back so.
 //  2. Else a sibling at or below the purge that is not here was superseded, and that
-//     was forgotten.
-//  3. The same holds of what is here, where the other side has purged beyond what is
-//     stable here, and this node has taken note of that (Distrust, or RaisePurge when it
-//     is filled): it has forgotten, and the other not. Levels are read before the object,
-//     so what the other does not show it did not have when it had everything.
+//     was forgotten: if this node has everything itself. One that is being filled lacks
+//     what is alive too, and to take a clock without the siblings that it covers would
+//     supersede them everywhere. It takes all, and counts a doubt: what is dead of it
+//     goes by rule 3.
+//  3. What is here was superseded, and that was forgotten, where the other side has
+//     everything and has purged beyond what is stable here, does not show it, and this
+//     node has taken note of that (Distrust, or RaisePurge when it is filled). Levels are
+//     read before the object, so what the other does not show it did not have when it had
+//     everything.
 func (s *Store) reconcile(p ring.Partition, here, other *version.Object, from Levels) (_ *version.Object, changed bool) {
 	own := s.Levels(p)
 	kept := other
 	if from.Stable < own.Purge {
 		kept = other.WithoutForgotten(own.Purge, here)
+		if kept != other && own.Stable < own.Purge {
+			s.stability.rows[p].doubts.Add(1)
+			kept = other
+		}
 	}
-	if own.Stable < from.Purge && from.Purge <= own.Purge {
+	if own.Stable < from.Purge && from.Purge <= min(own.Purge, from.Stable) {
 		changed = here.DropForgotten(from.Purge, other)
 	}
 	return kept, changed

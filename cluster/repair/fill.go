@@ -35,6 +35,7 @@ type fill struct {
 	move     ring.Move
 	done     map[ring.NodeID]bool         // the sources that all is here of
 	levels   map[ring.NodeID]store.Levels // of the sources, before the pass over them began
+	doubts   uint64                       // here, before the first of these
 	reached  map[ring.NodeID]extent       // how far the pass over a source has come
 	stop     context.CancelFunc
 	ctx      context.Context // done when the move is no longer wanted
@@ -161,6 +162,9 @@ func (x *exchange) fillLevels(fills []*fill, levels map[ring.Partition]store.Lev
 	purged := map[ring.Partition]version.HLC{}
 	x.mu.Lock()
 	for _, f := range fills {
+		if len(f.levels) == 0 {
+			f.doubts = x.opts.Store.Doubts(f.move.Partition)
+		}
 		if _, begun := f.levels[x.peer]; !begun {
 			f.levels[x.peer] = levels[f.move.Partition]
 		}

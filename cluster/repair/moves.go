@@ -127,7 +127,9 @@ func (r *Repair) commitFilled(ctx context.Context) error {
 		}
 		purge := r.opts.Store.Levels(m.Partition).Purge
 		var trusted bool
-		if stable[m.Partition], trusted = r.fills[m].stableOf(purge); !trusted {
+		f := r.fills[m]
+		if stable[m.Partition], trusted = f.stableOf(purge); !trusted || r.opts.Store.Doubts(m.Partition) != f.doubts {
+			delete(stable, m.Partition)
 			unsure[m.Partition] = purge // it is filled anew once this node owns it
 		}
 	}

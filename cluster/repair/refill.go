@@ -23,8 +23,15 @@ import (
 //     Nothing has to be dropped for that, and no write that comes meanwhile is lost.
 //  4. Then it is stable up to the least level of those who had everything. If none of the
 //     others had, and all of them were asked, there is nobody who knows more.
+//     A pass with one of them counts only if nothing doubtful has come since it began.
 type refill struct {
-	from map[ring.NodeID]store.Levels // those with which a pass was made, as they were before it
+	from map[ring.NodeID]refillPass // those with which a pass was made
+}
+
+// A refillPass is one, as it was when the pass began.
+type refillPass struct {
+	levels store.Levels // the other node's
+	doubts uint64       // here
 }
 
 // refilling returns the partitions of this node that are to be filled anew.
@@ -60,8 +67,13 @@ func (r *Repair) refillDone(p ring.Partition, source ring.NodeID) bool {
 	if f == nil {
 		return false
 	}
-	_, done := f.from[source]
-	return done
+	pass, done := f.from[source]
+	return done && r.counts(p, pass)
+}
+
+// counts says whether a pass need not be made again.
+func (r *Repair) counts(p ring.Partition, pass refillPass) bool {
+	return pass.levels.Stable < r.opts.Store.Levels(p).Purge || pass.doubts == r.opts.Store.Doubts(p)
 }
 
 // refillFrom makes the passes with one other owner, and ends what has had all of
@@ -75,6 +87,7 @@ func (r *Repair) refillFrom(ctx context.Context, source ring.NodeID) error {
 		if done {
 			continue
 		}
+		doubts := r.opts.Store.Doubts(p)
 		x := r.newExchange(source, table, modeExact)
 		if err := x.pass(ctx, &extent{partition: p, mask: allLeaves}); err != nil {
 			return err
@@ -82,9 +95,9 @@ func (r *Repair) refillFrom(ctx context.Context, source ring.NodeID) error {
 		r.mu.Lock()
 		if r.ring == table {
 			if r.refills[p] == nil {
-				r.refills[p] = &refill{from: map[ring.NodeID]store.Levels{}}
+				r.refills[p] = &refill{from: map[ring.NodeID]refillPass{}}
 			}
-			r.refills[p].from[source] = x.peerHad
+			r.refills[p].from[source] = refillPass{x.peerHad, doubts}
 		}
 		r.mu.Unlock()
 	}
@@ -124,10 +137,11 @@ func (r *Repair) refilled(table *ring.Ring, p ring.Partition) (to version.HLC, e
 			continue
 		}
 		others++
-		l, done := f.from[owner]
+		pass, done := f.from[owner]
+		done = done && r.counts(p, pass)
 		switch {
-		case done && l.Stable >= purged:
-			to = min(to, l.Stable)
+		case done && pass.levels.Stable >= purged:
+			to = min(to, pass.levels.Stable)
 		case !done && r.opts.Peers.Up(owner):
 			return 0, false
 		case !done:

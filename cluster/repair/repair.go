@@ -56,6 +56,7 @@ type Store interface {
 	TreesWhole() bool
 	HintPartitions() (map[ring.Partition]ring.NodeID, error)
 	Refilling(p ring.Partition) bool
+	Doubts(p ring.Partition) uint64
 	Distrust(purged map[ring.Partition]version.HLC) error
 	Trust(stable map[ring.Partition]version.HLC) error
 
