@@ -204,9 +204,9 @@ func (c *Coordinator) startBackground() error {
 	}
 	o.PeersRate = c.peersRate
 	r := repair.New(o)
+	c.repairing.Store(r) // first: it is to hear of who comes up from now on
 	r.Start()
 	c.store.SetPace(r.Pace)
-	c.repairing.Store(r)
 	c.running.Go(c.runHurry)
 	c.running.Go(c.runPings)
 	c.running.Go(c.runDeparture)

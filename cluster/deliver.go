@@ -71,16 +71,20 @@ func (op *operation) teach(r *request) (notify func()) {
 	if r.bulk {
 		lane = wire.Bulk // it must come before what is sent again
 	}
-	teaching := &r.peer.teaching[lane]
-	if v := op.c.view.Load(); teaching.CompareAndSwap(false, true) {
-		if r.peer.sendOn(lane, opDocument, v.epoch, requestTimeout, taught{teaching}, v.text) != nil {
-			teaching.Store(false)
-		}
-	}
+	r.peer.teach(lane, op.c.view.Load())
 	if r.round != op.round {
 		return nil
 	}
 	return op.renew()
+}
+
+// teach sends the ring to the peer, unless it is on its way by that lane: it may be
+// long, and those who find out that the peer is behind are many.
+func (p *peer) teach(lane wire.Lane, v *view) {
+	teaching := &p.teaching[lane]
+	if teaching.CompareAndSwap(false, true) && p.sendOn(lane, opDocument, v.epoch, requestTimeout, taught{teaching}, v.text) != nil {
+		teaching.Store(false)
+	}
 }
 
 // taught ends the sending of a document.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"cartwheel/cluster/quorum"
@@ -178,7 +177,7 @@ func (fw *forward) end(reply *wire.Reply) {
 func (fw *forward) teach() {
 	v := fw.c.view.Load()
 	if p := v.byID[fw.tried[len(fw.tried)-1]]; p != nil {
-		_ = p.sendOn(fw.lane, opDocument, v.epoch, requestTimeout, taught{new(atomic.Bool)}, v.text)
+		p.teach(fw.lane, v)
 	}
 }
 

@@ -320,12 +320,19 @@ func (h *handling) forward(i int, r *wire.Request) {
 		(*x).Execute(f, respond)
 		return
 	}
-	left := r.Left
+	c.executeLater(f, r.Left, answer.Late, respond)
+}
+
+// executeLater has a command run that has come before there was a server, if there is
+// one in time.
+func (c *Coordinator) executeLater(f *quorum.Forwarded, left time.Duration, late func() bool, respond func([]byte, error)) {
 	c.running.Go(func() {
 		select {
 		case <-c.executes:
-			if !answer.Late() {
+			if !late() {
 				(*c.executor.Load()).Execute(f, respond)
+				c.settle()
+				c.Kick()
 				return
 			}
 		case <-time.After(left):

@@ -240,6 +240,42 @@ func TestACommandIsForwardedToANodeThatIsBehind(t *testing.T) {
 	}
 }
 
+// settling responds to nothing before it is told to settle, as the server's executor does.
+type settling struct{ ended chan func() }
+
+func (x settling) Execute(_ *quorum.Forwarded, respond func([]byte, error)) {
+	x.ended <- func() { respond([]byte("+OK\r\n"), nil) }
+}
+
+func (x settling) Settle() {
+	for {
+		select {
+		case respond := <-x.ended:
+			respond()
+		default:
+			return
+		}
+	}
+}
+
+// What has waited for a server is settled by whoever runs it: there may be no other
+// traffic that does.
+func TestACommandThatHasWaitedForItsServerIsSettled(t *testing.T) {
+	c := newWorldOf(t, 1, 1, quiet).nodes[0] // without peers it has no traffic
+	answered := make(chan error, 1)
+	f := &quorum.Forwarded{Args: [][]byte{[]byte("set"), []byte("k"), []byte("v")}}
+	c.executeLater(f, time.Minute, func() bool { return false }, func(_ []byte, err error) { answered <- err })
+	c.Serve(settling{make(chan func(), 1)})
+	select {
+	case err := <-answered:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("it was run, and nobody settles it")
+	}
+}
+
 // The topology is kept until something in it changes: its own hints come and go
 // without anyone being told.
 func TestTheTopologyShowsHowManyHintsThereAreNow(t *testing.T) {

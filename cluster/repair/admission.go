@@ -149,7 +149,7 @@ func (r *Repair) ClientsRate() int64 {
 // how long it should wait with more.
 func (r *Repair) Pace(bytes int) time.Duration {
 	r.admission.spend(bytes / scanDiscount)
-	return r.admission.pause()
+	return min(r.admission.pause(), debtMax) // a debt of before work held still looks like minutes
 }
 
 // A Steering is the admission controller's state.

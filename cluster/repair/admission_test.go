@@ -165,6 +165,26 @@ func TestANodeWithoutClientsGivesWayToThoseOfItsPeers(t *testing.T) {
 	}
 }
 
+// The store waits as long as it is told, and is not told that work only holds still.
+func TestTheStoreIsNotHeldUpByADebtOfAnotherRate(t *testing.T) {
+	steered := 0
+	a, c := newTestAdmission(func() time.Duration {
+		if steered++; steered < 4 {
+			return 0
+		}
+		return 50 * time.Millisecond // clients come, between the cost and the pause
+	})
+	a.now = func() time.Time {
+		c.pass(steerInterval)
+		return c.now()
+	}
+	r := &Repair{admission: a}
+	r.Pace(1 << 40)
+	if wait := r.Pace(1 << 40); a.still.IsZero() || wait > debtMax {
+		t.Errorf("it is to wait for %v, and work holds still: %v", wait, !a.still.IsZero())
+	}
+}
+
 func TestANodeThatHasStartedBeginsSlowly(t *testing.T) {
 	a, _ := newTestAdmission(func() time.Duration { return 0 })
 	if rate := a.present().Rate; rate > slowFactor*testRate/10 {

@@ -37,8 +37,10 @@ func (r *Repair) callOnce(ctx context.Context, to ring.NodeID, kind byte, body f
 	if in.bad || pause > pauseMSMax*time.Millisecond {
 		return nil, fmt.Errorf("the reply of %s: %w", to, errMessage)
 	}
-	if err := r.sleep(ctx, pause); err != nil {
-		return nil, err
+	if !urgent(kind) {
+		if err := r.sleep(ctx, pause); err != nil {
+			return nil, err
+		}
 	}
 	switch status {
 	case statusOK:
@@ -55,12 +57,19 @@ func (r *Repair) callOnce(ctx context.Context, to ring.NodeID, kind byte, body f
 	return nil, fmt.Errorf("the reply of %s: %w", to, errMessage)
 }
 
+// urgent says whether a message waits for no other work: clients wait for what it brings.
+func urgent(kind byte) bool { return kind == askMarks || kind == askPurges }
+
 // send passes a message under admission control.
 func (r *Repair) send(ctx context.Context, to ring.NodeID, msg []byte) (reply []byte, err error) {
-	if err := r.admission.enter(ctx, messageCost+len(msg)); err != nil {
-		return nil, err
+	if urgent(msg[0]) {
+		r.admission.spend(messageCost + len(msg))
+	} else {
+		if err := r.admission.enter(ctx, messageCost+len(msg)); err != nil {
+			return nil, err
+		}
+		defer r.admission.leave()
 	}
-	defer r.admission.leave()
 	ctx, cancel := context.WithTimeout(ctx, r.opts.CallTimeout)
 	defer cancel()
 	r.counters.sent.Add(uint64(len(msg)))

@@ -19,12 +19,14 @@ import (
 //  2. While it doubts a partition it does not answer reads of it as an owner, as long
 //     as there is another owner that is up to be asked. Alone it does: a node whose peers
 //     are dead must serve.
-//  3. Doubts end after a time in any case. Both sides show what they have purged by one
-//     message, as soon as they are connected; that needs no trees.
+//  3. Doubts end after a time in any case. Others are asked even then, as soon as they
+//     are up: exchanges, which find the same, need trees.
+//  4. Both sides show what they have purged by one message, which waits for no other work.
 type shown struct {
-	rows  []atomic.Bool // by partition: another owner has shown its purge
+	rows  []atomic.Bool // by partition: another owner has shown its purge; nil: the node is new
 	since time.Time
 	over  atomic.Bool
+	all   *ring.Ring // of which there is nothing to be shown any more; guarded by Repair.mu
 }
 
 const (
@@ -73,7 +75,7 @@ func (r *Repair) WaitShown(ctx context.Context) {
 // have purged of them.
 func (r *Repair) unshown(table *ring.Ring) map[ring.NodeID][]ring.Partition {
 	by := map[ring.NodeID][]ring.Partition{}
-	if r.shown.over.Load() {
+	if r.shown.rows == nil {
 		return by
 	}
 	for p := range ring.Partition(table.Partitions()) {
@@ -90,9 +92,16 @@ func (r *Repair) unshown(table *ring.Ring) map[ring.NodeID][]ring.Partition {
 	return by
 }
 
-// planShown wants who is up asked what they have purged.
+// planShown wants who is up asked what they have purged; the caller holds mu.
 func (r *Repair) planShown(table *ring.Ring, now time.Time) {
-	for id := range r.unshown(table) {
+	if r.shown.all == table {
+		return
+	}
+	by := r.unshown(table)
+	if len(by) == 0 {
+		r.shown.all = table
+	}
+	for id := range by {
 		if r.opts.Peers.Up(id) {
 			r.schedule.want(task{shownTask, id}, now)
 		}
@@ -142,7 +151,7 @@ func (r *Repair) tookPurges(table *ring.Ring, purged map[ring.Partition]version.
 		return err
 	}
 	for p := range purged {
-		if !r.shown.over.Load() {
+		if r.shown.rows != nil {
 			r.shown.rows[p].Store(true)
 		}
 	}

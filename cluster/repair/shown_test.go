@@ -34,14 +34,7 @@ func TestANodeThatStartsDoubtsUntilAnotherOwnerHasShownItsPurge(t *testing.T) {
 		t.Error("alone, it does not serve")
 	}
 	w.nodes[1].down.Store(false)
-	purged := w.nodes[1].store.LastHLC() + version.MakeHLC(1, 0)
-	levels := map[ring.Partition]version.HLC{p: purged}
-	if err := w.nodes[1].store.RaiseStable(levels); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.nodes[1].store.RaisePurge(levels); err != nil {
-		t.Fatal(err)
-	}
+	w.purges(1, p)
 	if err := r.askShown(context.Background(), nodeID(1)); err != nil {
 		t.Fatal(err)
 	}
@@ -58,13 +51,7 @@ func TestAnOwnerIsToldWhatTheOneThatAsksHasPurged(t *testing.T) {
 	w := newWorld(t, 2, nil)
 	w.adoptRing(w.document(1, 0, 1))
 	const p = ring.Partition(3)
-	levels := map[ring.Partition]version.HLC{p: w.nodes[0].store.LastHLC() + version.MakeHLC(1, 0)}
-	if err := w.nodes[0].store.RaiseStable(levels); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.nodes[0].store.RaisePurge(levels); err != nil {
-		t.Fatal(err)
-	}
+	w.purges(0, p)
 	asked := w.started(1, time.Now)
 	if err := w.started(0, time.Now).askShown(context.Background(), nodeID(1)); err != nil {
 		t.Fatal(err)
@@ -85,5 +72,64 @@ func TestDoubtsEnd(t *testing.T) {
 	}
 	if now = now.Add(time.Millisecond); r.Doubts(3) {
 		t.Error("it never serves what nobody shows")
+	}
+}
+
+// purges has a node have purged, and so known to be stable, all up to now of a partition.
+func (w *world) purges(i int, p ring.Partition) {
+	w.t.Helper()
+	levels := map[ring.Partition]version.HLC{p: w.nodes[i].store.LastHLC() + version.MakeHLC(1, 0)}
+	if err := w.nodes[i].store.RaiseStable(levels); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.nodes[i].store.RaisePurge(levels); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// Its peers, or the network, may come up long after it.
+func TestWhatWasPurgedIsAskedForAfterDoubtsHaveEnded(t *testing.T) {
+	w := newWorld(t, 2, nil)
+	w.adoptRing(w.document(1, 0, 1))
+	now := time.Now()
+	r := w.started(0, func() time.Time { return now })
+	w.purges(1, 3)
+	if now = now.Add(doubtMax + time.Millisecond); r.Doubts(3) {
+		t.Fatal("it doubts for ever")
+	}
+	r.mu.Lock()
+	r.plan(r.opts.Peers.Ring(), now)
+	wanted := r.schedule.entries[task{shownTask, nodeID(1)}]
+	r.mu.Unlock()
+	if wanted == nil || !wanted.wanted {
+		t.Error("it does not want to know what its peer has purged")
+	}
+	if err := r.askShown(context.Background(), nodeID(1)); err != nil {
+		t.Fatal(err)
+	}
+	if !w.nodes[0].store.Refilling(3) {
+		t.Error("it has not found out what it has forgotten")
+	}
+}
+
+// After an unclean stop, all is counted anew at the pace of admission: its debt may last
+// longer than doubts do.
+func TestWhatWasPurgedIsAskedForWhateverWorkThereIs(t *testing.T) {
+	w := newWorld(t, 2, nil)
+	w.adoptRing(w.document(1, 0, 1))
+	now := time.Now()
+	r := w.started(0, func() time.Time { return now })
+	w.purges(1, 3)
+	w.nodes[1].Repair.admission.spend(1 << 40)
+	if r.Pace(1<<40) < doubtMax {
+		t.Fatal("there is no debt")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+	defer cancel()
+	if err := r.askShown(ctx, nodeID(1)); err != nil {
+		t.Fatal(err)
+	}
+	if !w.nodes[0].store.Refilling(3) {
+		t.Error("it has not found out what it has forgotten")
 	}
 }

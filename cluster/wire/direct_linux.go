@@ -121,8 +121,13 @@ func (d *directReader) tryOnce(fd uintptr) (done bool) {
 	return true
 }
 
-// callNow reads or writes; buf is not empty.
+// directBytesMax is how much one call moves: nothing can stop it meanwhile, and so the
+// garbage collector waits for it, and all else for that one.
+const directBytesMax = 256 << 10
+
+// callNow reads or writes some of buf, which is not empty.
 func callNow(trap, fd uintptr, buf []byte) (n int, errno syscall.Errno) {
+	buf = buf[:min(len(buf), directBytesMax)]
 	for {
 		r, _, errno := syscall.RawSyscall(trap, fd, uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)))
 		if errno != syscall.EINTR {
