@@ -136,13 +136,18 @@ func (a *admission) pause() time.Duration {
 }
 
 // ClientsRate returns the rate that the clients of this node leave to work in the
-// background, in bytes a second; 0: it has none.
-func (r *Repair) ClientsRate() int64 {
-	s := r.admission.present()
-	if s.P99 <= 0 {
+// background, in bytes a second; 0: it has none, or there is no work here that they
+// could suffer from.
+func (r *Repair) ClientsRate() int64 { return r.admission.clientsRate() }
+
+func (a *admission) clientsRate() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.fill()
+	if a.seen <= 0 || a.now().Sub(a.workedAt) > slowAfter {
 		return 0
 	}
-	return s.Rate
+	return int64(a.rate)
 }
 
 // Pace takes what work of the store's own costs that has read so many bytes, and returns

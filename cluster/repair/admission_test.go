@@ -185,6 +185,20 @@ func TestTheStoreIsNotHeldUpByADebtOfAnotherRate(t *testing.T) {
 	}
 }
 
+func TestClientsOfANodeWithoutWorkHoldNobodyUp(t *testing.T) {
+	a, c := newTestAdmission(func() time.Duration { return time.Millisecond })
+	send(t, a, c, 10_000, 5*time.Second)
+	if rate := a.clientsRate(); rate == 0 {
+		t.Error("clients that wait beside work leave it no rate")
+	}
+	c.pass(time.Second)
+	a.clientsRate() // sees the last of the work
+	c.pass(2 * time.Second)
+	if rate := a.clientsRate(); rate != 0 {
+		t.Errorf("clients without work beside them leave it %d", rate)
+	}
+}
+
 func TestANodeThatHasStartedBeginsSlowly(t *testing.T) {
 	a, _ := newTestAdmission(func() time.Duration { return 0 })
 	if rate := a.present().Rate; rate > slowFactor*testRate/10 {
