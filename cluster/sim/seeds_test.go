@@ -32,10 +32,11 @@ var regressions = []regression{
 	{14, "A FLUSHDB whose mark one node could not write was answered by ERR, as if nothing had been done."},
 	{20, "A read that could not be sent to an owner that was up tried to for ever."},
 	{65, "A client of a node that had just left the ring was told so by ERR and not by NOREPLICAS."},
+	{97, "A node that was being filled took what it lacked for superseded, and so superseded it everywhere."},
 }
 
 // What is run each time.
-const fixedSeeds, freshSeeds = 30, 10
+const fixedSeeds, freshSeeds = 20, 8
 
 // TestSeeds runs seeds. Any of them can be replayed.
 func TestSeeds(t *testing.T) {
