@@ -280,14 +280,22 @@ func (c *Coordinator) NowMS() int64 { return c.store.NowMS() }
 // store.PrefetchMax of them.
 func (c *Coordinator) Prefetch(db uint8, keys [][]byte) { c.store.Prefetch(db, keys) }
 
+// youngLife is how old the last dot of an incarnation may be for it not to be known
+// here yet: nodes tell each other of theirs with each ping.
+const youngLife = 5 * pingInterval
+
 // Knows says whether a client can have got that clock from this cluster: it
 // names no incarnation that never was, and nothing from the future.
 func (c *Coordinator) Knows(clock version.Clock, nowMS int64) bool {
+	alone := c.view.Load().alone
 	for _, entry := range clock {
 		if c.store.HadIncarnation(entry.Incarnation) || ofHint(entry.Incarnation) {
 			continue
 		}
-		if _, known := c.lives.of(entry.Incarnation); !known {
+		if _, known := c.lives.of(entry.Incarnation); known {
+			continue
+		}
+		if alone || entry.HLC.Milliseconds() < nowMS-youngLife.Milliseconds() {
 			return false
 		}
 	}
@@ -295,7 +303,7 @@ func (c *Coordinator) Knows(clock version.Clock, nowMS int64) bool {
 	if highest <= c.store.LastHLC() {
 		return true
 	}
-	return !c.view.Load().alone && c.store.Observe(highest) == nil
+	return !alone && c.store.Observe(highest) == nil
 }
 
 // Saw makes the incarnations of a clock known: a client is about to get it.
