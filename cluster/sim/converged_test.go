@@ -46,6 +46,9 @@ func (w *world) unsettled() string {
 		switch {
 		case m.retired:
 			continue
+		case m.removing:
+			w.removeAnyway(m, d)
+			return m.name + " is to be removed"
 		case !m.up():
 			w.joinAnyway(m, d)
 			return m.name + " is not up"
@@ -80,6 +83,16 @@ func (w *world) unsettled() string {
 		}
 	}
 	return w.differing(d)
+}
+
+// removeAnyway has the operator try again to remove a node, until it is no member any more.
+func (w *world) removeAnyway(m *machine, d *ring.Document) {
+	switch member, is := d.Member(m.id); {
+	case !is:
+		m.removing, m.retired = false, true
+	case member.State == ring.Active:
+		w.operate("RING", "APPLY", "REMOVE", m.id.String())
+	}
 }
 
 // joinAnyway starts a node anew, which was to take the place of one that has left since.

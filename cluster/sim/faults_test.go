@@ -63,7 +63,7 @@ func (w *world) trouble(lasting time.Duration) {
 func (w *world) some(holds func(*machine) bool) *machine {
 	var all []*machine
 	for _, m := range w.machines {
-		if !m.retired && holds(m) {
+		if !m.retired && !m.removing && holds(m) {
 			all = append(all, m)
 		}
 	}
@@ -178,8 +178,13 @@ func (w *world) lose() bool {
 		if member, is := w.document().Member(m.id); !is || member.State != ring.Active {
 			return false
 		}
-		w.note("%s loses its disk, and is to be replaced", m.name)
-		m.replaces = m.id.String()
+		if m.removing = w.mayRemove() && w.rand.IntN(2) == 0; m.removing {
+			w.note("%s loses its disk, and is to be removed", m.name)
+			w.change("REMOVE", m.id.String())
+		} else {
+			w.note("%s loses its disk, and is to be replaced", m.name)
+			m.replaces = m.id.String()
+		}
 		m.kill(true, func(*vfs.MemFS) *vfs.MemFS { return vfs.NewCrashableMem() })
 	}
 	w.budget.losses--
@@ -263,16 +268,22 @@ func (w *world) join() bool {
 }
 
 func (w *world) leave() bool {
-	d := w.document()
-	if d == nil || !w.mayChange() {
+	if !w.mayRemove() {
 		return false
 	}
-	staying := slices.DeleteFunc(slices.Clone(d.Members), func(m ring.Member) bool { return m.State != ring.Active })
-	if len(staying) <= w.plan.replicas {
-		return false
-	}
+	staying := active(w.document())
 	w.change("LEAVE", staying[w.rand.IntN(len(staying))].ID.String())
 	return true
+}
+
+// mayRemove says whether the ring may become smaller now.
+func (w *world) mayRemove() bool {
+	d := w.document()
+	return d != nil && w.mayChange() && len(active(d)) > w.plan.replicas
+}
+
+func active(d *ring.Document) []ring.Member {
+	return slices.DeleteFunc(slices.Clone(d.Members), func(m ring.Member) bool { return m.State != ring.Active })
 }
 
 func (w *world) weigh() bool {
@@ -297,7 +308,7 @@ func (w *world) mend() {
 				m.kill(false, func(fs *vfs.MemFS) *vfs.MemFS { return afterKill(fs, w.rand) })
 			}
 		}
-		if m.p == nil && !m.retired {
+		if m.p == nil && !m.retired && !m.removing {
 			m.start()
 		}
 	}

@@ -32,6 +32,7 @@ type machine struct {
 	p        *process    // that runs; nil: none
 	id       ring.NodeID // of the member that its directory is, or was; zero: not known
 	retired  bool        // that has left the ring or was removed: nothing runs here any more
+	removing bool        // its disk is lost, and the operator is to remove it from the ring
 	replaces string      // the member whose place its next process takes; "": nobody's
 }
 
@@ -74,7 +75,7 @@ func (m *machine) start() {
 	log := zerolog.New(&logWriter{m})
 	opts := cluster.Options{
 		Store: store.Options{
-			Dir: "data", FS: p.disk, Now: m.clock.now, Sync: w.plan.sync, MemoryBytes: 16 << 20,
+			Dir: "data", FS: p.disk, Now: m.clock.now, Sync: w.plan.sync, MemoryBytes: memoryBytes,
 			DiskReserveBytes: 1 << 20, HintBytesMax: w.plan.hintBytes, Partitions: w.plan.partitions, Log: log,
 		},
 		PeerListen: m.peerAddress(),
@@ -96,7 +97,7 @@ func (p *process) run(ctx context.Context, opts cluster.Options) {
 		p.err = err
 		return
 	}
-	srv := server.New(server.Options{Keys: c, Open: true, MemoryBytes: 16 << 20, Log: opts.Store.Log})
+	srv := server.New(server.Options{Keys: c, Open: true, MemoryBytes: memoryBytes, Log: opts.Store.Log})
 	c.Serve(srv.Executor())
 	listener, err := p.host.Listen(p.m.clientAddress())
 	if err == nil {

@@ -36,7 +36,7 @@ var regressions = []regression{
 }
 
 // What is run each time.
-const fixedSeeds, freshSeeds = 20, 8
+const fixedSeeds, freshSeeds = 20, 3
 
 // TestSeeds runs seeds. Any of them can be replayed.
 func TestSeeds(t *testing.T) {

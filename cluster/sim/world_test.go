@@ -195,6 +195,7 @@ func (w *world) pause(d time.Duration) {
 	if w.since()-w.collected > collectEvery {
 		w.collected = w.since()
 		w.judgeWatermarks()
+		w.judgeBounds()
 		runtime.GC()
 	}
 }
