@@ -190,6 +190,15 @@ func TestTwoDeadNodesAreRemoved(t *testing.T) {
 // stand in for them, too.
 func TestWritesGoOnWhereOnlyOwnersToBeAreUp(t *testing.T) {
 	t.Parallel()
+	for range 3 { // on a slow machine all may have moved before the last owner is dead
+		if onlyOwnersToBe(t) {
+			return
+		}
+	}
+	t.Error("the test shows nothing")
+}
+
+func onlyOwnersToBe(t *testing.T) (shown bool) {
 	w := newChurn(t, 5, 3)
 	ids := []ring.NodeID{w.node(2).NodeID(), w.node(3).NodeID(), w.node(4).NodeID()}
 	w.apply(0, false, "weight", w.id(2), "1000") // owns all, and stays
@@ -228,7 +237,7 @@ func TestWritesGoOnWhereOnlyOwnersToBeAreUp(t *testing.T) {
 		}
 	}
 	if len(bare) == 0 {
-		t.Error("the test shows nothing")
+		return false
 	}
 	for i := range 200 {
 		key := fmt.Sprint("key", i)
@@ -253,6 +262,7 @@ func TestWritesGoOnWhereOnlyOwnersToBeAreUp(t *testing.T) {
 			wantValue(t, c, 0, fmt.Sprint("key", i), "v")
 		}
 	}
+	return true
 }
 
 // A node dies with hints and is removed. When it is back, nobody takes them from it: it says so.
