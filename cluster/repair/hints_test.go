@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -316,5 +317,30 @@ func TestReplayGoesToWhoIsBecomingOwner(t *testing.T) {
 	w.replay(t, 2, 1)
 	if o := w.nodes[1].object("k"); len(o.Siblings) != 1 {
 		t.Errorf("the new owner has %+v", o)
+	}
+}
+
+// A write that was under way when the ring changed may leave a hint for who had left with that, after
+// all such hints have been looked through.
+func TestAHintThatComesLateForWhoHasLeftIsReplayed(t *testing.T) {
+	w := newWorld(t, 3, nil)
+	w.adoptRing(w.document(1, 0, 1, 2))
+	n := w.nodes[2]
+	w.nodes[0].set("k", "v")
+	n.hint(nodeID(1), "k", w.nodes[0].object("k"))
+	d := w.document(2, 0, 2)
+	d.Members = slices.DeleteFunc(d.Members, func(m ring.Member) bool { return m.ID == nodeID(1) })
+	w.adoptRing(d)
+	w.nodes[1].down.Store(true)
+	if w.replay(t, 2, 1) {
+		t.Fatal("a hint stays that has nobody to wait for")
+	}
+	n.hint(nodeID(1), "k", w.nodes[0].object("k"))
+	n.replan()
+	n.mu.Lock()
+	e := n.schedule.entries[task{hintsTask, nodeID(1)}]
+	n.mu.Unlock()
+	if e == nil || !e.wanted {
+		t.Error("nobody looks at it")
 	}
 }

@@ -75,10 +75,12 @@ func (r *Repair) adopt(table *ring.Ring, now time.Time) {
 }
 
 // planHints wants hints replayed to who is up, and looked through once where the
-// ring has changed.
+// ring has changed. Those for who is no member any more wait for nobody, and may have
+// come after that.
 func (r *Repair) planHints(table *ring.Ring, now time.Time) {
 	for _, st := range r.opts.Store.HintOwners() {
-		if st.Count > 0 && (r.up(st.Owner) || r.swept[st.Owner] != table.Epoch()) {
+		_, is := table.Member(st.Owner)
+		if st.Count > 0 && (!is || r.up(st.Owner) || r.swept[st.Owner] != table.Epoch()) {
 			r.schedule.want(task{hintsTask, st.Owner}, now)
 		}
 	}

@@ -33,6 +33,7 @@ var regressions = []regression{
 	{20, "A read that could not be sent to an owner that was up tried to for ever."},
 	{65, "A client of a node that had just left the ring was told so by ERR and not by NOREPLICAS."},
 	{97, "A node that was being filled took what it lacked for superseded, and so superseded it everywhere."},
+	{1653062767, "A hint for a node that had left, which came late, stayed for ever."},
 }
 
 // What is run each time.
