@@ -37,7 +37,7 @@ var regressions = []regression{
 }
 
 // What is run each time.
-const fixedSeeds, freshSeeds = 20, 3
+const fixedSeeds, freshSeeds = 30, 10
 
 // TestSeeds runs seeds. Any of them can be replayed.
 func TestSeeds(t *testing.T) {
