@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -42,6 +43,7 @@ type stabilityRow struct {
 	stable, purge atomic.Uint64
 	refilling     atomic.Bool
 	doubts        atomic.Uint64 // see reconcile
+	filled        atomic.Uint64 // what stable is about to be (Trust)
 }
 
 const (
@@ -172,16 +174,43 @@ func (s *Store) Distrust(purged map[ring.Partition]version.HLC) error {
 	})
 }
 
-// Trust notes that partitions have been filled anew, up to these HLCs.
-func (s *Store) Trust(stable map[ring.Partition]version.HLC) error {
+// Filled says up to where a partition is stable that was filled, if nothing doubtful has
+// come since Doubts was this.
+type Filled struct {
+	Stable version.HLC
+	Doubts uint64
+}
+
+// Trust notes that partitions have been filled, but those into which something doubtful
+// has come meanwhile, or of which other owners have purged more. It returns which it noted.
+//
+// From the moment at which it looks, what is doubtful is no longer taken, though it takes a
+// write to the disk until the levels say why: else it would get in between, and be vouched
+// for.
+func (s *Store) Trust(filled map[ring.Partition]Filled) (trusted []ring.Partition, err error) {
 	if err := s.Sync(); err != nil {
-		return err
+		return nil, err
 	}
-	return s.changeStability(func(p ring.Partition, st *standing) {
-		if to, named := stable[p]; named {
-			st.refilling, st.Stable = false, max(st.Stable, to)
+	var sure []ring.Partition
+	for p, f := range filled {
+		row := &s.stability.rows[p]
+		s.locks[p].Lock()
+		if row.doubts.Load() == f.Doubts {
+			row.filled.Store(uint64(f.Stable))
+			sure = append(sure, p)
+		}
+		s.locks[p].Unlock()
+	}
+	err = s.changeStability(func(p ring.Partition, st *standing) {
+		if slices.Contains(sure, p) && st.Purge <= filled[p].Stable {
+			st.refilling, st.Stable = false, max(st.Stable, filled[p].Stable)
+			trusted = append(trusted, p)
 		}
 	})
+	for _, p := range sure {
+		s.stability.rows[p].filled.Store(0)
+	}
+	return trusted, err
 }
 
 // observeAll takes note of levels: one too far ahead is ErrDrift, and must not get
@@ -229,12 +258,15 @@ func (s *Store) forgetAllStable() error {
 //     read before the object, so what the other does not show it did not have when it had
 //     everything.
 func (s *Store) reconcile(p ring.Partition, here, other *version.Object, from Levels) (_ *version.Object, changed bool) {
+	row := &s.stability.rows[p]
+	filled := version.HLC(row.filled.Load()) // first: when that is over the levels say it
 	own := s.Levels(p)
+	own.Stable = max(own.Stable, filled)
 	kept := other
 	if from.Stable < own.Purge {
 		kept = other.WithoutForgotten(own.Purge, here)
 		if kept != other && own.Stable < own.Purge {
-			s.stability.rows[p].doubts.Add(1)
+			row.doubts.Add(1)
 			kept = other
 		}
 	}

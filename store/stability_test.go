@@ -2,11 +2,14 @@ package store
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"cartwheel/cluster/ring"
 	"cartwheel/store/version"
@@ -54,7 +57,8 @@ func TestLevelsSurviveACrashAndOnlyGrow(t *testing.T) {
 	if read(crashed, 0, "k") != "v" {
 		t.Error("what is stable is not on the disk")
 	}
-	must(t, crashed.Trust(map[ring.Partition]version.HLC{3: high + 1}))
+	_, err := crashed.Trust(map[ring.Partition]Filled{3: {Stable: high + 1}})
+	must(t, err)
 	if got := crashed.Levels(3); crashed.Refilling(3) || got.Stable != high+1 {
 		t.Errorf("filled anew: %+v", got)
 	}
@@ -140,6 +144,74 @@ func TestWhatIsVouchedForMendsAndTheRestDoesNot(t *testing.T) {
 		if len(newer.Siblings) != 2 {
 			t.Errorf("the object that came was changed: %+v", newer)
 		}
+	}
+}
+
+// meanwhile does something while a record is written.
+type meanwhile struct {
+	record string
+	do     func()
+}
+
+func (m *meanwhile) MaybeError(op errorfs.Op) error {
+	if do := m.do; op.Kind == errorfs.OpCreate && strings.Contains(op.Path, m.record) && do != nil {
+		m.do = nil
+		do()
+	}
+	return nil
+}
+
+func (m *meanwhile) String() string { return "while " + m.record + " is written" }
+
+// Nothing that may be dead gets into a partition between the last look at what came and the
+// level that vouches for all that is there.
+func TestWhatIsDoubtfulDoesNotComeBetween(t *testing.T) {
+	elsewhere := openStore(t, memOptions(vfs.NewMem()))
+	mustSet(t, elsewhere, 0, "k", "dead")
+	var dead version.Object
+	_, err := elsewhere.Get(0, []byte("k"), &dead)
+	must(t, err)
+	purge := elsewhere.LastHLC()
+	p := elsewhere.partitionOf(NewKey(0, []byte("k")))
+
+	during := &meanwhile{record: recordStability}
+	s := openStore(t, memOptions(faulty(vfs.NewMem(), during)))
+	comes := func() {
+		_, _, err := s.Merge(0, []byte("k"), s.NowMS(), &dead, new(version.Object), Levels{})
+		must(t, err)
+	}
+	trust := func(doubts uint64) bool {
+		trusted, err := s.Trust(map[ring.Partition]Filled{p: {purge, doubts}})
+		must(t, err)
+		return len(trusted) > 0
+	}
+	must(t, s.Distrust(map[ring.Partition]version.HLC{p: purge}))
+	comes()
+	if trust(s.Doubts(p)-1) || !s.Refilling(p) || read(s, 0, "k") != "dead" {
+		t.Error("it is trusted, though something doubtful has come")
+	}
+	// A pass with an owner that has everything.
+	_, _, err = s.Merge(0, []byte("k"), s.NowMS(), &version.Object{}, new(version.Object), Levels{purge, purge})
+	must(t, err)
+	during.do = comes
+	if !trust(s.Doubts(p)) || s.Refilling(p) || s.Levels(p).Stable != purge || during.do != nil {
+		t.Errorf("it is not trusted: %+v", s.Levels(p))
+	}
+	if got := read(s, 0, "k"); got == "dead" {
+		t.Errorf("%q came while it was noted that everything was there", got)
+	}
+}
+
+// What other owners have purged since is another reason to be filled anew.
+func TestWhatIsFilledToLessThanIsPurgedIsNotTrusted(t *testing.T) {
+	s := openStore(t, memOptions(vfs.NewMem()))
+	mustSet(t, s, 0, "k", "v")
+	at := s.LastHLC()
+	must(t, s.Distrust(all(at)))
+	trusted, err := s.Trust(map[ring.Partition]Filled{3: {Stable: at - 1}, 4: {Stable: at}})
+	must(t, err)
+	if !slices.Equal(trusted, []ring.Partition{4}) || !s.Refilling(3) || s.Refilling(4) {
+		t.Errorf("%v is trusted", trusted)
 	}
 }
 

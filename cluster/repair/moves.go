@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"cartwheel/cluster/ring"
+	"cartwheel/store"
 	"cartwheel/store/version"
 )
 
@@ -120,26 +121,30 @@ func (r *Repair) commitFilled(ctx context.Context) error {
 	if r.ring == table { // else the plan is to be made anew first
 		moves, _ = r.filledMoves(table, r.opts.Now())
 	}
-	stable, unsure := map[ring.Partition]version.HLC{}, map[ring.Partition]version.HLC{}
+	filled, unsure := map[ring.Partition]store.Filled{}, map[ring.Partition]version.HLC{}
 	for _, m := range moves {
 		if m.To != r.self {
 			continue
 		}
 		purge := r.opts.Store.Levels(m.Partition).Purge
-		var trusted bool
 		f := r.fills[m]
-		if stable[m.Partition], trusted = f.stableOf(purge); !trusted || r.opts.Store.Doubts(m.Partition) != f.doubts {
-			delete(stable, m.Partition)
-			unsure[m.Partition] = purge // it is filled anew once this node owns it
+		unsure[m.Partition] = purge
+		if stable, trusted := f.stableOf(purge); trusted {
+			filled[m.Partition] = store.Filled{Stable: stable, Doubts: f.doubts}
 		}
 	}
 	r.mu.Unlock()
 	if len(moves) == 0 {
 		return nil
 	}
-	if err := r.opts.Store.RaiseStable(stable); err != nil {
+	trusted, err := r.opts.Store.Trust(filled)
+	if err != nil {
 		return err
 	}
+	for _, p := range trusted {
+		delete(unsure, p)
+	}
+	// It is filled anew once this node owns it.
 	if err := r.opts.Store.Distrust(unsure); err != nil {
 		return err
 	}

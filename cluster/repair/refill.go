@@ -105,32 +105,41 @@ func (r *Repair) refillFrom(ctx context.Context, source ring.NodeID) error {
 }
 
 func (r *Repair) endRefills(table *ring.Ring) error {
-	trusted := map[ring.Partition]version.HLC{}
+	filled := map[ring.Partition]store.Filled{}
+	r.mu.Lock()
 	for _, p := range r.refilling(table) {
-		r.mu.Lock()
-		if to, enough := r.refilled(table, p); enough && r.ring == table {
-			trusted[p] = to
-			delete(r.refills, p)
+		if f, enough := r.refilled(table, p); enough && r.ring == table {
+			filled[p] = f
 		}
-		r.mu.Unlock()
 	}
-	if len(trusted) == 0 {
+	r.mu.Unlock()
+	if len(filled) == 0 {
 		return nil
 	}
+	trusted, err := r.opts.Store.Trust(filled)
+	if err != nil || len(trusted) == 0 {
+		return err
+	}
+	r.mu.Lock()
+	for _, p := range trusted {
+		delete(r.refills, p)
+	}
+	r.mu.Unlock()
 	r.counters.refilled.Add(uint64(len(trusted)))
 	r.log.Info().Int("partitions", len(trusted)).Msg("what was not trusted has been filled anew")
-	return r.opts.Store.Trust(trusted)
+	return nil
 }
 
 // refilled says whether a partition has had its passes, and up to where it is stable
 // then; the caller holds mu.
-func (r *Repair) refilled(table *ring.Ring, p ring.Partition) (to version.HLC, enough bool) {
+func (r *Repair) refilled(table *ring.Ring, p ring.Partition) (_ store.Filled, enough bool) {
+	doubts := r.opts.Store.Doubts(p) // first: those of the passes are compared with it, or later ones
 	f := r.refills[p]
 	if f == nil {
 		f = &refill{}
 	}
 	purged := r.opts.Store.Levels(p).Purge
-	to = store.Everything
+	to := version.HLC(store.Everything)
 	others, missing := 0, 0
 	for _, owner := range table.Owners(p) {
 		if owner == r.self {
@@ -143,18 +152,18 @@ func (r *Repair) refilled(table *ring.Ring, p ring.Partition) (to version.HLC, e
 		case done && pass.levels.Stable >= purged:
 			to = min(to, pass.levels.Stable)
 		case !done && r.opts.Peers.Up(owner):
-			return 0, false
+			return store.Filled{}, false
 		case !done:
 			missing++
 		}
 	}
 	switch {
 	case others == 0:
-		return purged, true // nobody knows more
+		to = purged // nobody knows more
 	case others-missing < others/2+1:
-		return 0, false
-	case to != store.Everything:
-		return to, true
+		return store.Filled{}, false
+	case to == store.Everything:
+		return store.Filled{Stable: purged, Doubts: doubts}, missing == 0
 	}
-	return purged, missing == 0
+	return store.Filled{Stable: to, Doubts: doubts}, true
 }

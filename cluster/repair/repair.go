@@ -58,7 +58,7 @@ type Store interface {
 	Refilling(p ring.Partition) bool
 	Doubts(p ring.Partition) uint64
 	Distrust(purged map[ring.Partition]version.HLC) error
-	Trust(stable map[ring.Partition]version.HLC) error
+	Trust(filled map[ring.Partition]store.Filled) (trusted []ring.Partition, err error)
 
 	FlushMarks() [store.Databases]version.HLC
 	RaiseMarks(marks [store.Databases]version.HLC) error

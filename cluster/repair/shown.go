@@ -3,7 +3,9 @@ package repair
 import (
 	"context"
 	"encoding/binary"
+	"maps"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,8 +16,9 @@ import (
 // A node that starts may have been rolled back: then it has still what others have
 // purged, and what it answers alone (R=1) nobody corrects. So:
 //
-//  1. When it starts, it doubts each partition until another owner has shown what that
-//     one has purged of it. From then on what was forgotten is known to be (distrust).
+//  1. When it starts, it doubts each partition until every other owner that is up has shown
+//     what that one has purged of it: one alone may have been rolled back, too. From then
+//     on what was forgotten is known to be (distrust).
 //  2. While it doubts a partition it does not answer reads of it as an owner, as long
 //     as there is another owner that is up to be asked. Alone it does: a node whose peers
 //     are dead must serve.
@@ -23,10 +26,13 @@ import (
 //     are up: exchanges, which find the same, need trees.
 //  4. Both sides show what they have purged by one message, which waits for no other work.
 type shown struct {
-	rows  []atomic.Bool // by partition: another owner has shown its purge; nil: the node is new
 	since time.Time
 	over  atomic.Bool
-	all   *ring.Ring // of which there is nothing to be shown any more; guarded by Repair.mu
+
+	mu      sync.Mutex
+	by      map[ring.NodeID][]bool // what each has shown, by partition; nil: the node is new
+	of      *ring.Ring             // which unshown is for
+	unshown map[ring.NodeID]map[ring.Partition]bool
 }
 
 const (
@@ -43,65 +49,90 @@ func (s *shown) begin(table *ring.Ring, now time.Time) {
 		s.over.Store(true)
 		return
 	}
-	s.rows, s.since = make([]atomic.Bool, table.Partitions()), now
+	s.by, s.since = map[ring.NodeID][]bool{}, now
 }
 
 // Doubts says whether this node is not to answer reads of a partition as its owner,
 // since it may have forgotten what others know. It is quick.
 func (r *Repair) Doubts(p ring.Partition) bool {
-	if r.shown.over.Load() || r.shown.rows[p].Load() {
+	if r.shown.over.Load() {
 		return false
 	}
 	if r.opts.Now().Sub(r.shown.since) > doubtMax {
 		r.shown.over.Store(true)
 		return false
 	}
-	return slices.ContainsFunc(r.opts.Peers.Ring().Owners(p), func(id ring.NodeID) bool {
-		return id != r.self && r.opts.Peers.Up(id)
-	})
+	r.shown.mu.Lock()
+	defer r.shown.mu.Unlock()
+	for id, unshown := range r.unshown(r.opts.Peers.Ring()) {
+		if unshown[p] && r.opts.Peers.Up(id) {
+			return true
+		}
+	}
+	return false
 }
 
-// WaitShown returns when others have shown what they have purged of all that this node
-// owns, or when it has waited long enough for them.
+// WaitShown returns when all others that are up have shown what they have purged of what
+// this node owns, and each partition was shown by one, or when it has waited long enough.
 func (r *Repair) WaitShown(ctx context.Context) {
 	for range shownWithin / shownEvery {
-		if len(r.unshown(r.opts.Peers.Ring())) == 0 || r.sleep(ctx, shownEvery) != nil {
+		if r.allShown() || r.sleep(ctx, shownEvery) != nil {
 			return
 		}
 	}
 }
 
-// unshown returns the partitions by the other owners that have yet to show what they
-// have purged of them.
-func (r *Repair) unshown(table *ring.Ring) map[ring.NodeID][]ring.Partition {
-	by := map[ring.NodeID][]ring.Partition{}
-	if r.shown.rows == nil {
-		return by
-	}
-	for p := range ring.Partition(table.Partitions()) {
-		owners := table.Owners(p)
-		if r.shown.rows[p].Load() || !slices.Contains(owners, r.self) {
-			continue
+func (r *Repair) allShown() bool {
+	table := r.opts.Peers.Ring()
+	r.shown.mu.Lock()
+	defer r.shown.mu.Unlock()
+	by := r.unshown(table)
+	for id := range by {
+		if r.opts.Peers.Up(id) {
+			return false
 		}
-		for _, id := range owners {
-			if id != r.self {
-				by[id] = append(by[id], p)
+	}
+	for _, unshown := range by {
+		for p := range unshown {
+			if !slices.ContainsFunc(table.Owners(p), func(id ring.NodeID) bool { return id != r.self && !by[id][p] }) {
+				return false
 			}
 		}
 	}
-	return by
+	return true
 }
 
-// planShown wants who is up asked what they have purged; the caller holds mu.
+// unshown returns, by the other owners, the partitions of which each has yet to show what
+// it has purged. The caller holds shown.mu.
+func (r *Repair) unshown(table *ring.Ring) map[ring.NodeID]map[ring.Partition]bool {
+	s := &r.shown
+	if s.by == nil || s.of == table {
+		return s.unshown
+	}
+	s.of, s.unshown = table, map[ring.NodeID]map[ring.Partition]bool{}
+	for p := range ring.Partition(table.Partitions()) {
+		owners := table.Owners(p)
+		if !slices.Contains(owners, r.self) {
+			continue
+		}
+		for _, id := range owners {
+			if id == r.self || s.by[id] != nil && s.by[id][p] {
+				continue
+			}
+			if s.unshown[id] == nil {
+				s.unshown[id] = map[ring.Partition]bool{}
+			}
+			s.unshown[id][p] = true
+		}
+	}
+	return s.unshown
+}
+
+// planShown wants who is up asked what they have purged.
 func (r *Repair) planShown(table *ring.Ring, now time.Time) {
-	if r.shown.all == table {
-		return
-	}
-	by := r.unshown(table)
-	if len(by) == 0 {
-		r.shown.all = table
-	}
-	for id := range by {
+	r.shown.mu.Lock()
+	defer r.shown.mu.Unlock()
+	for id := range r.unshown(table) {
 		if r.opts.Peers.Up(id) {
 			r.schedule.want(task{shownTask, id}, now)
 		}
@@ -111,7 +142,9 @@ func (r *Repair) planShown(table *ring.Ring, now time.Time) {
 // askShown tells a peer what this node has purged of what it doubts, and hears the same.
 func (r *Repair) askShown(ctx context.Context, peer ring.NodeID) error {
 	table := r.opts.Peers.Ring()
-	asked := r.unshown(table)[peer]
+	r.shown.mu.Lock()
+	asked := slices.Sorted(maps.Keys(r.unshown(table)[peer]))
+	r.shown.mu.Unlock()
 	if len(asked) == 0 {
 		return nil
 	}
@@ -123,7 +156,7 @@ func (r *Repair) askShown(ctx context.Context, peer ring.NodeID) error {
 	if err := replyOf(peer, in); err != nil {
 		return err
 	}
-	return r.tookPurges(table, purged)
+	return r.tookPurges(table, peer, purged)
 }
 
 // purges answers what this node has purged of the partitions that the peer names, which
@@ -142,18 +175,29 @@ func (s *service) purges() error {
 	}
 	slices.Sort(asked)
 	s.out = s.appendPurges(s.out, asked)
-	return s.tookPurges(s.table, theirs)
+	return s.tookPurges(s.table, s.from, theirs)
 }
 
 // tookPurges takes what an owner has purged. That is noted before the doubts end.
-func (r *Repair) tookPurges(table *ring.Ring, purged map[ring.Partition]version.HLC) error {
+func (r *Repair) tookPurges(table *ring.Ring, peer ring.NodeID, purged map[ring.Partition]version.HLC) error {
 	if err := r.distrust(table, purged); err != nil {
 		return err
 	}
+	s := &r.shown
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.by == nil {
+		return nil
+	}
+	if s.by[peer] == nil {
+		s.by[peer] = make([]bool, table.Partitions())
+	}
 	for p := range purged {
-		if r.shown.rows != nil {
-			r.shown.rows[p].Store(true)
-		}
+		s.by[peer][p] = true
+		delete(s.unshown[peer], p)
+	}
+	if len(s.unshown[peer]) == 0 {
+		delete(s.unshown, peer)
 	}
 	return nil
 }

@@ -46,6 +46,27 @@ func TestANodeThatStartsDoubtsUntilAnotherOwnerHasShownItsPurge(t *testing.T) {
 	}
 }
 
+// The first that is asked may have been rolled back, too.
+func TestANodeThatStartsDoubtsUntilAllOwnersThatAreUpHaveShown(t *testing.T) {
+	w := newWorld(t, 3, nil)
+	w.adoptRing(w.document(1, 0, 1, 2))
+	const p = ring.Partition(3)
+	w.purges(2, p)
+	r := w.started(0, time.Now)
+	if err := r.askShown(context.Background(), nodeID(1)); err != nil {
+		t.Fatal(err)
+	}
+	if !r.Doubts(p) || r.allShown() {
+		t.Error("it trusts what it has when one of two was asked")
+	}
+	if err := r.askShown(context.Background(), nodeID(2)); err != nil {
+		t.Fatal(err)
+	}
+	if r.Doubts(p) || !r.allShown() || !w.nodes[0].store.Refilling(p) {
+		t.Error("it has not found out what it has forgotten")
+	}
+}
+
 // The one that is asked learns by the question.
 func TestAnOwnerIsToldWhatTheOneThatAsksHasPurged(t *testing.T) {
 	w := newWorld(t, 2, nil)
