@@ -443,6 +443,8 @@ func wireError(err error) error {
 		return &WireError{"MISCONF", "The disk is full: writes are refused, reads go on. " + err.Error(), err}
 	case errors.Is(err, store.ErrStopped):
 		return &WireError{"MISCONF", "Writes are stopped until a restart, reads go on. " + err.Error(), err}
+	case errors.Is(err, store.ErrDisk):
+		return &WireError{"MISCONF", "Writes are refused, reads go on: " + err.Error(), err}
 	case errors.Is(err, store.ErrCommit), errors.Is(err, errUnknown):
 		return &WireError{"TIMEOUT", "The outcome is unknown: " + err.Error(), err}
 	case errors.Is(err, store.ErrCorrupt):

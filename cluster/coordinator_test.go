@@ -101,6 +101,7 @@ func TestErrorsHaveTheCodesThatClientsGoBy(t *testing.T) {
 	for err, want := range map[error]string{
 		store.ErrDiskFull:            "MISCONF",
 		store.ErrStopped:             "MISCONF",
+		store.ErrDisk:                "MISCONF",
 		store.ErrCommit:              "TIMEOUT",
 		store.ErrCorrupt:             "ERR",
 		quorum.ErrNoReplicas:         "NOREPLICAS",

@@ -120,7 +120,8 @@ func (fw *forward) another(v *view) *peer {
 
 func (fw *forward) end(reply *wire.Reply) {
 	err := reply.Err
-	notRun := err == nil && reply.Status == statusOK && bytes.HasPrefix(reply.Payload, []byte("-NOREPLICAS "))
+	failed := err == nil && reply.Status == statusOK && bytes.HasPrefix(reply.Payload, []byte("-"))
+	notRun := failed && bytes.HasPrefix(reply.Payload, []byte("-NOREPLICAS "))
 	switch {
 	case notRun && !fw.unknown:
 		// That node sees another ring, or others that are up, than this one did: whoever
@@ -132,7 +133,7 @@ func (fw *forward) end(reply *wire.Reply) {
 			return
 		}
 		err = quorum.ErrNoReplicas
-	case err == nil && reply.Status == statusOK && !(notRun && fw.unknown):
+	case err == nil && reply.Status == statusOK && !(failed && fw.unknown):
 		fw.done.ForwardDone(append([]byte(nil), reply.Payload...), nil)
 		return
 	case err == nil && reply.Status == statusRefused:

@@ -138,11 +138,12 @@ func TestThePriceOfAPutDoesNotGrowWithTheRing(t *testing.T) {
 }
 
 // wantLeast does something some times, and wants that the least number of requests of
-// an op that it took, and of replies to them, is this.
+// an op that it took, and of replies to them, is this. Where there are more replies than
+// requests, one is to an earlier request, that was sent late: that time says nothing.
 func (t *tap) wantLeast(tt *testing.T, what string, op byte, want int, do func()) {
 	tt.Helper()
 	least := 1 << 20
-	for range 10 {
+	for tries := 10; tries > 0; {
 		t.take(op)
 		do()
 		requests, replies := 0, 0
@@ -151,7 +152,10 @@ func (t *tap) wantLeast(tt *testing.T, what string, op byte, want int, do func()
 			requests, replies = requests+more, replies+answers
 			return replies >= max(requests, want)
 		})
-		least = min(least, requests)
+		if replies == requests {
+			least = min(least, requests)
+			tries--
+		}
 	}
 	if least != want {
 		tt.Errorf("%s takes %d requests, not %d", what, least, want)

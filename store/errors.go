@@ -14,6 +14,9 @@ var (
 	// ErrStopped refuses a write because an earlier commit failed. Nothing was
 	// applied.
 	ErrStopped = errors.New("writes are stopped after a failed commit")
+	// ErrDisk refuses a write because what has to be on the disk before it could not
+	// be written there. Nothing was applied.
+	ErrDisk = errors.New("the disk fails")
 	// ErrCommit says that the commit of a write failed: it may or may not be
 	// there after a restart.
 	ErrCommit = errors.New("the commit failed")

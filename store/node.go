@@ -193,5 +193,13 @@ func (s *Store) persistLease(bound version.HLC) error {
 	s.nodeMu.Lock()
 	defer s.nodeMu.Unlock()
 	s.node.Lease, s.node.Clean = bound, false
-	return s.node.write(s.fs, s.opts.Dir)
+	return s.writeNode()
+}
+
+// writeNode makes the node's record durable; the caller holds nodeMu.
+func (s *Store) writeNode() error {
+	if err := s.node.write(s.fs, s.opts.Dir); err != nil {
+		return &opError{ErrDisk, err}
+	}
+	return nil
 }

@@ -80,7 +80,7 @@ func (s *Store) beginLife() error {
 	before := s.node.Incarnations
 	s.node.Incarnations = slices.Clone(before)
 	s.node.newIncarnation()
-	if err := s.node.write(s.fs, s.opts.Dir); err != nil {
+	if err := s.writeNode(); err != nil {
 		s.node.Incarnations = before
 		return err
 	}

@@ -28,6 +28,7 @@ type regression struct {
 // Each has found something when it was added. What it does changes with the code.
 var regressions = []regression{
 	{2, "A node that was owed a repair of a partition that had moved away exchanged without a pause."},
+	{5, "What a node with a failing disk refused was taken for not done, though another had been asked before and had not answered."},
 	{12, "Where no owner was up and there was no room for hints, the answer was ERR and not NOREPLICAS."},
 	{14, "A FLUSHDB whose mark one node could not write was answered by ERR, as if nothing had been done."},
 	{20, "A read that could not be sent to an owner that was up tried to for ever."},

@@ -119,7 +119,6 @@ func strange(err error) bool {
 	return errors.As(err, &sent) && !slices.ContainsFunc([]string{
 		"TIMEOUT", "NOREPLICAS", "OVERLOADED", "MISCONF", "ERR invalid context", "ERR the key has too many siblings",
 		"ERR your clock is ahead of mine", "ERR HLC is too far ahead of local time", // where clocks are out of bounds
-		"ERR injected error", // of a disk that fails, before anything was done
 	}, func(code string) bool { return strings.HasPrefix(string(sent), code) })
 }
 
