@@ -37,6 +37,7 @@ type overwrite struct {
 	value      []byte
 	expireAtMS int64
 	plain      bool
+	within     quorum.Span
 }
 
 func (overwrite) Blind() bool { return false }
@@ -44,7 +45,7 @@ func (overwrite) Blind() bool { return false }
 func (p overwrite) Plain() bool { return p.plain }
 
 func (p overwrite) Apply(o *version.Object) bool {
-	dot, err := p.c.Dot(p.key, o.Clock, p.c.NowMS(), o.MaxHLC())
+	dot, err := p.c.Dot(p.key, o.Clock, p.c.NowMS(), o.MaxHLC(), p.within)
 	if err != nil {
 		return false
 	}
@@ -166,7 +167,7 @@ func TestMoreReplicasThanOwnersAreNotThereAndNothingIsDone(t *testing.T) {
 
 func TestKnowsNoClockFromElsewhereOrFromTheFuture(t *testing.T) {
 	c := open(t, memOptions(vfs.NewMem()))
-	dot, err := c.Dot(nil, nil, c.NowMS(), 0)
+	dot, err := c.Dot(nil, nil, c.NowMS(), 0, quorum.Span{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +191,7 @@ func TestAClockIsKnownAfterACrash(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	opts := memOptions(fs)
 	c := open(t, opts)
-	dot, err := c.Dot(nil, nil, c.NowMS(), 0)
+	dot, err := c.Dot(nil, nil, c.NowMS(), 0, quorum.Span{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +200,7 @@ func TestAClockIsKnownAfterACrash(t *testing.T) {
 	if !after.Knows(version.Clock{dot}, after.NowMS()) {
 		t.Error("a clock of the incarnation before the crash is not known")
 	}
-	if next, err := after.Dot(nil, nil, after.NowMS(), 0); err != nil || next.HLC <= dot.HLC || next.Incarnation == dot.Incarnation {
+	if next, err := after.Dot(nil, nil, after.NowMS(), 0, quorum.Span{}); err != nil || next.HLC <= dot.HLC || next.Incarnation == dot.Incarnation {
 		t.Errorf("after the crash follows %v to %v, %v", next, dot, err)
 	}
 }

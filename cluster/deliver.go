@@ -52,7 +52,7 @@ func (r *request) end(reply *wire.Reply) {
 	case reply.Err == nil && reply.Status == statusEpoch:
 		notify = op.renew()
 	case r.repair:
-		notify = op.repairReply(reply)
+		notify = op.repairReply(r, reply)
 	case op.kind == kindRead:
 		r.peer.took(op.c.uptime() - op.began)
 		notify = op.readReply(r, reply)

@@ -9,6 +9,7 @@ import (
 	"cartwheel/cluster/quorum"
 	"cartwheel/cluster/ring"
 	"cartwheel/cluster/wire"
+	"cartwheel/store/version"
 )
 
 // Route returns where a command on a key is to run: at this node if it is an owner
@@ -46,6 +47,13 @@ func (c *Coordinator) Route(key []byte, anyOwner bool) (to ring.NodeID, place qu
 // again, elsewhere.
 const againTimeout = 300 * time.Millisecond
 
+// soon returns the HLC until which a node that is asked now, to run a command that may be
+// run again, may date what it writes. Those who hear of it must not find it too far ahead.
+func (c *Coordinator) soon() version.HLC {
+	now := max(c.store.LastHLC(), version.MakeHLC(c.store.NowMS(), 0))
+	return now + version.MakeHLC(c.store.MaxClockDrift().Milliseconds()*2/5, 0)
+}
+
 // A forward is a command that another node runs.
 type forward struct {
 	c       *Coordinator
@@ -69,6 +77,9 @@ func (c *Coordinator) Forward(to ring.NodeID, f *quorum.Forwarded, done quorum.F
 // send sends the command to a node, or else to another owner that is up.
 func (fw *forward) send(to ring.NodeID) error {
 	v := fw.c.view.Load()
+	if fw.f.Again {
+		fw.f.Need.Span.Before = fw.c.soon()
+	}
 	text := appendForwarded(nil, fw.f)
 	p := v.byID[to]
 	for range len(v.peers) + 1 {
@@ -160,6 +171,7 @@ func (fw *forward) end(reply *wire.Reply) {
 		}
 	case fw.f.Again:
 		fw.unknown = true
+		fw.f.Need.Span.After = fw.f.Need.Span.Before
 		if fw.send(ring.NodeID{}) == nil {
 			return
 		}

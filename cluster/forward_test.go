@@ -62,3 +62,59 @@ func TestARefusalDoesNotSettleWhatAnotherNodeMayHaveDone(t *testing.T) {
 		t.Error(fmt.Sprint(got))
 	}
 }
+
+// lingering runs a forwarded command only when it is told to.
+type lingering struct {
+	executing
+	begin chan struct{}
+	ended chan error
+}
+
+func (x lingering) Execute(f *quorum.Forwarded, _ func([]byte, error)) {
+	go func() {
+		<-x.begin
+		x.executing.Execute(f, func(_ []byte, err error) { x.ended <- err })
+	}()
+}
+
+// A node that has not answered in time may run a command after all, when another has run it
+// and has answered, and the key was written anew.
+func TestACommandThatIsRunAgainIsStillOneWrite(t *testing.T) {
+	w := newWorldOf(t, 3, 3, quiet)
+	late := lingering{executing{w.nodes[1]}, make(chan struct{}), make(chan error, 1)}
+	w.nodes[1].Serve(late)
+	w.nodes[2].Serve(executing{w.nodes[2]})
+	replied := make(forwardReplied, 1)
+	f := &quorum.Forwarded{Args: [][]byte{[]byte("set"), []byte("k"), []byte("first")}, Again: true}
+	if err := w.nodes[0].Forward(w.nodes[1].NodeID(), f, replied); err != nil {
+		t.Fatal(err)
+	}
+	w.nodes[0].Kick()
+	if got := <-replied; got.err != nil || got.reply != "+OK\r\n" {
+		t.Fatal(got)
+	}
+	mustSet(t, w.nodes[2], 0, "k", "second")
+	close(late.begin)
+	if err := <-late.ended; err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range w.nodes {
+		wantValue(t, c, 0, "k", "second")
+	}
+}
+
+func TestADotIsWithinItsSpan(t *testing.T) {
+	w := newWorldOf(t, 1, 1, quiet)
+	c := w.nodes[0]
+	after := c.soon()
+	dot, err := c.Dot(nil, nil, c.NowMS(), 0, quorum.Span{After: after})
+	if err != nil || dot.HLC <= after {
+		t.Errorf("above %v: %v, %v", after, dot, err)
+	}
+	if dot, err := c.Dot(nil, nil, c.NowMS(), 0, quorum.Span{Before: after}); code(err) != "NOREPLICAS" {
+		t.Errorf("up to %v: %v, %v", after, dot, err)
+	}
+	if dot, err := c.Dot(nil, nil, c.NowMS(), 0, quorum.Span{After: after, Before: c.soon()}); err != nil {
+		t.Errorf("within a span: %v, %v", dot, err)
+	}
+}

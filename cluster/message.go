@@ -152,7 +152,7 @@ func (g *get) parse(b []byte) error {
 
 // A forwarded command is:
 //
-//	flags 1, db 1, R uvarint, W uvarint, arguments: length uvarint, bytes, each
+//	flags 1, db 1, R uvarint, W uvarint, after 8, before 8, arguments: length uvarint, bytes, each
 const (
 	forwardRESP3 = 1 << iota
 	forwardStrict
@@ -169,6 +169,8 @@ func appendForwarded(dst []byte, f *quorum.Forwarded) []byte {
 	dst = append(dst, flags, f.DB)
 	dst = binary.AppendUvarint(dst, uint64(f.Need.R))
 	dst = binary.AppendUvarint(dst, uint64(f.Need.W))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(f.Need.Span.After))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(f.Need.Span.Before))
 	for _, arg := range f.Args {
 		dst = binary.AppendUvarint(dst, uint64(len(arg)))
 		dst = append(dst, arg...)
@@ -191,6 +193,11 @@ func parseForwarded(b []byte) (*quorum.Forwarded, error) {
 		}
 		*n, b = int(v), b[width:]
 	}
+	if len(b) < 16 {
+		return nil, errMessage
+	}
+	f.Need.Span = quorum.Span{After: version.HLC(binary.BigEndian.Uint64(b)), Before: version.HLC(binary.BigEndian.Uint64(b[8:]))}
+	b = b[16:]
 	for len(b) > 0 {
 		arg, rest, ok := cutBytes(b)
 		if !ok {

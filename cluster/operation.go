@@ -50,9 +50,9 @@ type operation struct {
 	here       bool            // this node has an object of its own to compare
 	merged     bool            // some replica had another object
 	answers    []answer
-	repairing  bool // the replicas that are behind get the merged object
-	missing    int  // how many must have it before it is shown
-	ownCounted bool // this node's hints count for an owner
+	repairing  bool         // the replicas that are behind get the merged object
+	held       quorum.Tally // of those that have it; enough of them must before it is shown
+	ownCounted bool         // this node's hints count for an owner
 
 	// of a write
 	change  version.Change // while it is applied

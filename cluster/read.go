@@ -89,7 +89,8 @@ func (op *operation) started(notify func()) {
 
 // startRead asks as many replicas as are needed.
 func (op *operation) startRead(r int) {
-	op.tally = quorum.NewTally(op.place.owners, r, 0, 0)
+	next, rNext := op.nextReads()
+	op.tally = quorum.NewTally(op.place.owners, r, next, rNext)
 	op.merged, op.ownCounted = false, false
 	op.stable, op.purge = store.Everything, 0
 	if op.here {
@@ -100,11 +101,56 @@ func (op *operation) startRead(r int) {
 		op.object.Reset()
 		op.readOwnHints()
 	}
+	if next != op.place.owners && next != 0 {
+		op.askAll()
+		return
+	}
 	for missing := r - op.acked(); missing > 0; missing-- {
 		if !op.askOne() {
 			break
 		}
 	}
+}
+
+// nextReads returns the owners to be that are to answer a strict read, and how many of
+// them. Others may be at work in the ring that follows already, with writes that none
+// of R owners knows of.
+func (op *operation) nextReads() (next quorum.Set, r int) {
+	if !op.need.Strict {
+		return 0, 0
+	}
+	r, err := op.need.Reads(op.place.next.Len())
+	if err != nil {
+		return 0, 0 // it was looked at for the owners: there are as many as those
+	}
+	return op.place.next, r
+}
+
+// askAll asks all owners, and those to be.
+func (op *operation) askAll() {
+	for i, p := range op.place.nodes {
+		switch {
+		case i != op.place.self:
+			if !up(p) || !op.ask(p, i, false) {
+				op.tally.Fail(i)
+			}
+		case !op.place.holds():
+			op.askHere()
+		}
+	}
+}
+
+// askHere takes this node's own object for the answer of an owner to be.
+func (op *operation) askHere() {
+	a := answer{node: op.place.self, levels: op.c.store.Levels(op.v.partition(op.key))}
+	seq, err := op.c.store.Get(op.db, op.key, &a.object)
+	if err != nil {
+		op.tally.Fail(a.node)
+		return
+	}
+	op.seq = max(op.seq, seq)
+	op.answered(a)
+	op.tally.Ack(a.node)
 }
 
 func (op *operation) acked() int { return op.tally.Acked(op.place.owners) }
@@ -306,7 +352,7 @@ func (op *operation) settleRead() (notify func()) {
 		return op.tell(nil)
 	}
 	merged := op.object.Hash()
-	holders := 0
+	op.held = op.tally.Anew()
 	var behind []answer
 	for _, a := range op.answers {
 		hash := op.hash
@@ -314,12 +360,14 @@ func (op *operation) settleRead() (notify func()) {
 			hash = a.object.Hash()
 		}
 		if hash == merged {
-			holders++
+			if a.node >= 0 {
+				op.held.Ack(a.node)
+			}
 		} else if a.peer != nil {
 			behind = append(behind, a)
 		}
 	}
-	if op.place.holds() {
+	if op.place.holds() || op.place.self >= 0 && op.need.Strict {
 		if !op.here || op.hash != merged {
 			seq, _, err := op.c.store.Merge(op.db, op.key, op.c.store.NowMS(), op.object, &version.Object{}, op.levels())
 			if err != nil {
@@ -327,22 +375,19 @@ func (op *operation) settleRead() (notify func()) {
 			}
 			op.seq = max(op.seq, seq)
 		}
-		holders++
+		op.held.Ack(op.place.self)
 	}
 	if len(behind) == 0 || len(op.object.Siblings) == 0 {
 		return op.tell(nil)
 	}
 	r, _ := op.need.Reads(op.place.owners.Len())
-	op.missing = r - holders
-	if r < quorum.Majority(op.place.owners.Len()) {
-		op.missing = 0
-	}
+	waits := r >= quorum.Majority(op.place.owners.Len())
 	op.repairing = true
 	op.text = version.AppendObject(op.text[:0], op.object)
 	for _, a := range behind {
 		op.repair(a)
 	}
-	if op.missing <= 0 {
+	if !waits || op.held.Enough() {
 		return op.tell(nil)
 	}
 	if !op.repairsUnderWay() {
@@ -380,15 +425,15 @@ func (op *operation) repair(a answer) {
 }
 
 // repairReply takes the end of a repair; the caller holds mu.
-func (op *operation) repairReply(reply *wire.Reply) (notify func()) {
+func (op *operation) repairReply(r *request, reply *wire.Reply) (notify func()) {
 	if op.ended {
 		return nil
 	}
 	if reply.Err == nil && (reply.Status == statusOK || reply.Status == statusLater) {
-		op.missing--
+		op.held.Ack(r.node)
 	}
 	switch {
-	case op.missing <= 0:
+	case op.held.Enough():
 		return op.tell(nil)
 	case !op.repairsUnderWay():
 		return op.repairFailed()

@@ -150,7 +150,7 @@ func (x executing) Execute(f *quorum.Forwarded, respond func([]byte, error)) {
 	key := f.Args[1]
 	var o version.Object
 	done := responding{respond}
-	_, pending, err := x.c.Update(0, key, f.Need, x.c.NowMS(), &o, overwrite{c: x.c, key: key, value: f.Args[2]}, done)
+	_, pending, err := x.c.Update(0, key, f.Need, x.c.NowMS(), &o, overwrite{c: x.c, key: key, value: f.Args[2], within: f.Need.Span}, done)
 	if !pending {
 		done.Done(0, err)
 	}

@@ -340,11 +340,14 @@ const (
 func ofHint(i version.Incarnation) bool { return i&hintIncarnationMask == hintIncarnationMark }
 
 // Dot returns the identity of a new write of a key with that clock: above floor,
-// and above every one that this node has given before.
-func (c *Coordinator) Dot(key []byte, clock version.Clock, nowMS int64, floor version.HLC) (version.Dot, error) {
-	hlc, err := c.store.NextHLC(nowMS, floor)
+// within the span, and above every one that this node has given before.
+func (c *Coordinator) Dot(key []byte, clock version.Clock, nowMS int64, floor version.HLC, within quorum.Span) (version.Dot, error) {
+	hlc, err := c.store.NextHLC(nowMS, max(floor, within.After))
 	if err != nil {
 		return version.Dot{}, wireError(err)
+	}
+	if within.Before != 0 && hlc > within.Before {
+		return version.Dot{}, wireError(quorum.ErrLate)
 	}
 	v := c.view.Load()
 	if !v.alone && !v.places[v.partition(key)].holds() {
@@ -386,7 +389,7 @@ func (op *operation) stampAnew() (notify func()) {
 		return op.tell(wireError(errUnknown))
 	}
 	nowMS := c.store.NowMS()
-	again := &restamp{c: c, key: op.key, dot: op.dot, floor: op.later, nowMS: nowMS}
+	again := &restamp{c: c, key: op.key, dot: op.dot, floor: op.later, nowMS: nowMS, within: op.need.Span}
 	var o version.Object
 	c.installing.RLock()
 	defer c.installing.RUnlock()
@@ -414,14 +417,15 @@ func (op *operation) stampAnew() (notify func()) {
 // A restamp gives a sibling, or if that was overwritten the one that wins now, a
 // dot above what it has to win against.
 type restamp struct {
-	c     *Coordinator
-	key   []byte
-	dot   version.Dot // of the sibling, and then of the one that wins
-	floor version.HLC
-	nowMS int64
-	text  []byte // the object then
-	gone  bool   // nothing is there
-	err   error
+	c      *Coordinator
+	key    []byte
+	dot    version.Dot // of the sibling, and then of the one that wins
+	floor  version.HLC
+	nowMS  int64
+	within quorum.Span
+	text   []byte // the object then
+	gone   bool   // nothing is there
+	err    error
 }
 
 func (r *restamp) Apply(o *version.Object) (changed bool) {
@@ -441,7 +445,7 @@ func (r *restamp) Apply(o *version.Object) (changed bool) {
 		return false
 	}
 	s := o.Siblings[max(at, 0)]
-	s.Dot, r.err = r.c.Dot(r.key, o.Clock, r.nowMS, max(o.MaxHLC(), r.floor))
+	s.Dot, r.err = r.c.Dot(r.key, o.Clock, r.nowMS, max(o.MaxHLC(), r.floor), r.within)
 	if r.err != nil {
 		return false
 	}

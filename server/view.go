@@ -73,7 +73,7 @@ func (v *view) remove() {
 // put adds a sibling in the place of those that the context covers. Its dot,
 // and its Written unless that is set, are made here.
 func (v *view) put(context version.Clock, s version.Sibling) {
-	s.Dot, v.err = v.c.srv.keys.Dot(v.c.writingKey, v.o.Clock, v.c.nowMS, max(v.o.MaxHLC(), context.MaxHLC()))
+	s.Dot, v.err = v.c.srv.keys.Dot(v.c.writingKey, v.o.Clock, v.c.nowMS, max(v.o.MaxHLC(), context.MaxHLC()), v.c.need.Span)
 	if v.err != nil {
 		return
 	}

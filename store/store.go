@@ -306,6 +306,9 @@ func (s *Store) NextHLC(nowMS int64, floor version.HLC) (version.HLC, error) {
 // LastHLC returns the greatest HLC issued or observed.
 func (s *Store) LastHLC() version.HLC { return s.lease.gen.Last() }
 
+// MaxClockDrift is how far a foreign HLC may be ahead of the wall clock.
+func (s *Store) MaxClockDrift() time.Duration { return s.opts.MaxClockDrift }
+
 // NowMS returns the wall clock in Unix milliseconds.
 func (s *Store) NowMS() int64 { return s.opts.Now().UnixMilli() }
 

@@ -2,7 +2,14 @@
 // the answers suffice. It is pure: it asks nobody.
 package quorum
 
-import "errors"
+import (
+	"errors"
+
+	"cartwheel/store/version"
+)
+
+// ErrLate says that an HLC above a Span was all that there was. Nothing was applied.
+var ErrLate = errors.New("the command has come too late to be run")
 
 // ErrNoReplicas says that fewer owners can answer than were asked for. Nothing
 // was applied.
@@ -12,7 +19,17 @@ var ErrNoReplicas = errors.New("not enough replicas can answer")
 type Need struct {
 	R, W   int  // 0: a majority of the owners
 	Strict bool // only owners count, no fallbacks
+	Span   Span // of what is written
 }
+
+// A Span is where the HLC of a write may be: above After and, unless that is zero, not
+// above Before.
+//
+// It makes a command that may be run twice, at two nodes, be one write. The node that
+// forwards it lets the second begin where the first has ended, so the second wins, whenever
+// the first comes about; and what is written after the command has been answered wins over
+// the second, and so over both.
+type Span struct{ After, Before version.HLC }
 
 // Majority returns the least number of n owners that is more than a half.
 func Majority(n int) int { return n/2 + 1 }

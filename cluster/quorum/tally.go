@@ -20,7 +20,8 @@ func (s Set) Len() int { return bits.OnesCount64(uint64(s)) }
 // A Tally counts who has answered one operation. While partitions move, a write
 // needs as many of the owners there are as of those there will be, so that
 // reads of neither can miss it: a node that comes in place of an owner shares
-// its slot.
+// its slot. A strict read does likewise, since there may be a newer ring, of which
+// nobody who answers knows, that has only the owners to be.
 type Tally struct {
 	owners, next         Set
 	needOwners, needNext int
@@ -28,10 +29,13 @@ type Tally struct {
 }
 
 // NewTally returns a tally of an operation that needs so many answers of the
-// owners, and of the owners to be. A read passes no owners to be.
+// owners, and of the owners to be. Other reads than strict ones pass no owners to be.
 func NewTally(owners Set, needOwners int, next Set, needNext int) Tally {
 	return Tally{owners: owners, next: next, needOwners: needOwners, needNext: needNext}
 }
+
+// Anew returns a tally that needs the same, of which nobody has answered.
+func (t *Tally) Anew() Tally { return NewTally(t.owners, t.needOwners, t.next, t.needNext) }
 
 // Ack notes that a node, or another one in its place, has answered.
 func (t *Tally) Ack(i int) { t.acked |= Of(i) }

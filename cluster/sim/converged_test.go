@@ -90,7 +90,7 @@ func (w *world) removeAnyway(m *machine, d *ring.Document) {
 	switch member, is := d.Member(m.id); {
 	case !is:
 		m.removing, m.retired = false, true
-	case member.State == ring.Active:
+	case member.State != ring.Removed:
 		w.operate("RING", "APPLY", "REMOVE", m.id.String())
 	}
 }

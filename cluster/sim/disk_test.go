@@ -2,24 +2,44 @@ package sim
 
 import (
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
 // A disk is what one process sees of its machine's: a file system in memory that knows
-// what was synced. It can fill and fail.
+// what was synced. Syncs take their time. It can be slow, fill and fail.
 type disk struct {
 	vfs.FS
+	slow    atomic.Bool
 	full    atomic.Bool
 	failing atomic.Bool // what is written or synced fails
 	failed  atomic.Bool // it has failed since the process began
 }
 
-func newDisk(under *vfs.MemFS) *disk {
+// syncMax is how long a sync takes at most on a disk that is slow.
+const syncMax = 400 * time.Millisecond
+
+// newDisk returns a disk that takes up to so long for a sync, while it is not slow.
+func newDisk(under *vfs.MemFS, takes time.Duration, seed uint64) *disk {
 	d := &disk{}
+	var mu sync.Mutex
+	r := rand.New(rand.NewPCG(seed, 0xd15c))
 	d.FS = errorfs.Wrap(under, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		switch op.Kind {
+		case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
+			longest := takes
+			if d.slow.Load() {
+				longest = syncMax
+			}
+			mu.Lock()
+			pause := time.Duration(r.Int64N(int64(longest)))
+			mu.Unlock()
+			time.Sleep(pause)
+		}
 		if d.failing.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
 			d.failed.Store(true)
 			return errorfs.ErrInjected

@@ -31,6 +31,7 @@ var faults = []fault{
 	{"start", 20, (*world).start},
 	{"lose", 6, (*world).lose},
 	{"clock", 5, (*world).setClock},
+	{"disk slow", 4, (*world).slowDisk},
 	{"disk full", 3, (*world).fillDisk},
 	{"disk fails", 2, (*world).failDisk},
 	{"copy", 4, (*world).copyFiles},
@@ -214,6 +215,17 @@ func (w *world) setClock() bool {
 	return true
 }
 
+func (w *world) slowDisk() bool {
+	m := w.some(isUp)
+	if m == nil {
+		return false
+	}
+	slow := !m.p.disk.slow.Load()
+	w.note("the disk of %s is slow: %v", m.name, slow)
+	m.p.disk.slow.Store(slow)
+	return true
+}
+
 func (w *world) fillDisk() bool {
 	m := w.some(isUp)
 	if m == nil {
@@ -304,6 +316,7 @@ func (w *world) mend() {
 		m.clock.set(w.skew(), w.drift())
 		if m.p != nil {
 			m.p.disk.full.Store(false)
+			m.p.disk.slow.Store(false)
 			if m.p.disk.failing.Load() {
 				m.kill(false, func(fs *vfs.MemFS) *vfs.MemFS { return afterKill(fs, w.rand) })
 			}

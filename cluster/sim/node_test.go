@@ -70,7 +70,7 @@ func (m *machine) start() {
 	w := m.w
 	join := w.addresses(m)
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &process{m: m, host: w.net.newHost(m.name), disk: newDisk(m.files), cancel: cancel, up: make(chan struct{}), ended: make(chan struct{})}
+	p := &process{m: m, host: w.net.newHost(m.name), disk: newDisk(m.files, w.plan.syncTakes, w.rand.Uint64()), cancel: cancel, up: make(chan struct{}), ended: make(chan struct{})}
 	m.p = p
 	log := zerolog.New(&logWriter{m})
 	opts := cluster.Options{

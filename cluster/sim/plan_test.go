@@ -22,6 +22,7 @@ type plan struct {
 	rounds     int
 	lasting    time.Duration // a round's faults
 	badClocks  bool          // clocks jump beyond max-clock-drift
+	syncTakes  time.Duration // of disks, at most
 	loads      []load
 }
 
@@ -44,12 +45,13 @@ func newPlan(r *rand.Rand) plan {
 	if !p.badClocks { // which value is the newest is for the clocks to say
 		p.loads = append(p.loads, sessions)
 	}
+	p.syncTakes = []time.Duration{100 * time.Microsecond, time.Millisecond, 10 * time.Millisecond}[r.IntN(3)]
 	return p
 }
 
 func (p plan) String() string {
-	return fmt.Sprintf("%d nodes, %d partitions, %d zones, weights %v, sync %v, hints of %d bytes, exchanges every %v, rounds of what is stable every %v, clocks beyond their bounds %v",
-		p.nodes, p.partitions, p.zones, p.weights, p.sync, p.hintBytes, p.exchange, p.stability, p.badClocks)
+	return fmt.Sprintf("%d nodes, %d partitions, %d zones, weights %v, sync %v, hints of %d bytes, exchanges every %v, rounds of what is stable every %v, clocks beyond their bounds %v, syncs of up to %v",
+		p.nodes, p.partitions, p.zones, p.weights, p.sync, p.hintBytes, p.exchange, p.stability, p.badClocks, p.syncTakes)
 }
 
 // A budget says which faults a round may have, so that the promises still claim

@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 	"server/command/gen": {"server/command"},
 	"resp":               nil,
 	"cluster/ring":       nil,
-	"cluster/quorum":     nil,
+	"cluster/quorum":     {"store/version"},
 	"store/version":      {"cluster/sabotage"},
 	"server/command":     nil,
 	"server/redisvalue":  nil,
