@@ -158,6 +158,41 @@ func TestWhatComesLateFromBeforeTheMarkStaysHidden(t *testing.T) {
 
 // The mark of a node whose clock is ahead must not hide what is written here
 // after it.
+// The expiry row of an object may be of a sibling that a flush hides; then there may be
+// none of what it leaves.
+func TestWhatAFlushLeavesOfAnObjectIsSwept(t *testing.T) {
+	for name, changed := range map[string]bool{"as it is": false, "changed": true} {
+		s, clock, _ := openSweeping(t)
+		sibling := func(expireAtMS int64) *version.Object {
+			hlc, err := s.NextHLC(s.NowMS(), 0)
+			must(t, err)
+			o := &version.Object{}
+			dot := version.Dot{Incarnation: version.Incarnation(hlc), HLC: hlc}
+			o.Put(nil, version.Sibling{Dot: dot, Written: hlc, Payload: []byte("v"), ExpireAtMS: expireAtMS})
+			return o
+		}
+		merge := func(remote *version.Object) {
+			_, _, err := s.Merge(1, []byte("k"), s.NowMS(), remote, new(version.Object), Levels{})
+			must(t, err)
+			must(t, s.CommitAll())
+		}
+		merge(sibling(0))
+		mark := s.LastHLC()
+		merge(sibling(noon + 10))
+		must(t, s.Flush([]uint8{1}, mark))
+		if changed {
+			merge(sibling(noon + 20))
+		}
+		reclaim(t, s)
+		wantRead(t, s, 1, "k", "v")
+		clock.ms.Store(noon + 20)
+		if n := sweep(t, s); n != 1 {
+			t.Errorf("%s: %d objects were swept, not 1", name, n)
+		}
+		wantNothing(t, s)
+	}
+}
+
 func TestHLCsAreIssuedAboveTheMark(t *testing.T) {
 	clock := newFakeClock(noon)
 	fs := vfs.NewCrashableMem()

@@ -213,22 +213,26 @@ func (s *Store) reclaimPartition(p ring.Partition, marked [Databases]version.HLC
 	}
 	var left census
 	var o version.Object
+	nowMS := s.NowMS()
 	err := s.scanObjects(s.db, first, last, func(k Key, text []byte) error {
 		if marked[k.DB] == 0 {
 			return nil
 		}
-		_, err := s.decodeStored(k, text, &o)
-		switch {
-		case err != nil:
+		hidden, err := s.decodeStored(k, text, &o)
+		if err != nil {
 			left.counts[k.DB].add(weighCorrupt(k))
-			return nil
-		case len(o.Siblings) != 0:
-			left.counts[k.DB].add(weigh(k, &o))
-			left.leaves.add(&s.trees, k, o.Hash())
 			return nil
 		}
 		s.open.mu.Lock()
 		defer s.open.mu.Unlock()
+		if len(o.Siblings) != 0 {
+			left.counts[k.DB].add(weigh(k, &o))
+			left.leaves.add(&s.trees, k, o.Hash())
+			if due := s.dueOf(&o); hidden && due != 0 { // its row was of what is hidden
+				s.open.rows.set(k.appendExpiry(s.open.rows.key(), max(due, nowMS)), nil)
+			}
+			return nil
+		}
 		s.open.rows.remove(k.appendObject(s.open.rows.key()))
 		return nil
 	})

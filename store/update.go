@@ -330,7 +330,9 @@ func (s *Store) storeLocked(k Key, hash uint64, nowMS int64, o *version.Object, 
 			s.stats.wideClocks.Add(1)
 		}
 	}
-	if after.dueMS != 0 && (before.dueMS == 0 || after.dueMS < before.dueMS) {
+	// The row may be of a sibling that a flush hides: then it is too late, or there is none.
+	flushed := s.marks.reclaim[k.DB].Load()
+	if after.dueMS != 0 && (before.dueMS == 0 || after.dueMS < before.dueMS || flushed) {
 		// One that has expired already is still to be found by the sweeper, which
 		// has passed its time.
 		rows.set(k.appendExpiry(rows.key(), max(after.dueMS, nowMS)), nil)

@@ -187,6 +187,7 @@ func (w *world) lose() bool {
 			m.replaces = m.id.String()
 		}
 		m.kill(true, func(*vfs.MemFS) *vfs.MemFS { return vfs.NewCrashableMem() })
+		m.copied = nil // it is of a node that will be no member any more
 	}
 	w.budget.losses--
 	return true

@@ -35,6 +35,7 @@ var regressions = []regression{
 	{65, "A client of a node that had just left the ring was told so by ERR and not by NOREPLICAS."},
 	{97, "A node that was being filled took what it lacked for superseded, and so superseded it everywhere."},
 	{116999578, "A SET that had been run twice, since the first node was slow, came back over a newer one."},
+	{421585045, "What a flush had left of an object was not swept: its expiry row was of what the flush hid."},
 	{1097937905, "A dead node that was leaving was not removed: the simulator's operator did not try."},
 	{3404990308, "A strict read by owners of the ring before missed what those of the next had taken."},
 	{1653062767, "A hint for a node that had left, which came late, stayed for ever."},
