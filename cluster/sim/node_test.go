@@ -78,6 +78,7 @@ func (m *machine) start() {
 			Dir: "data", FS: p.disk, Now: m.clock.now, Sync: w.plan.sync, MemoryBytes: memoryBytes,
 			DiskReserveBytes: 1 << 20, HintBytesMax: w.plan.hintBytes, Partitions: w.plan.partitions, Log: log,
 		},
+		SyncOne:    w.plan.syncOne,
 		PeerListen: m.peerAddress(),
 		Self:       ring.Member{Peer: m.peerAddress(), Client: m.clientAddress(), Zone: m.zone, Weight: m.weight},
 		Join:       join, Replace: m.replaces, Replicas: w.plan.replicas, Network: p.host,

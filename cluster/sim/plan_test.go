@@ -16,6 +16,7 @@ type plan struct {
 	zones      int // that the machines are in; 0: none
 	weights    bool
 	sync       store.SyncMode
+	syncOne    bool
 	hintBytes  int64
 	exchange   time.Duration
 	stability  time.Duration
@@ -45,13 +46,19 @@ func newPlan(r *rand.Rand) plan {
 	if !p.badClocks { // which value is the newest is for the clocks to say
 		p.loads = append(p.loads, sessions)
 	}
+	switch r.IntN(8) {
+	case 0:
+		p.sync = store.SyncNo
+	case 1:
+		p.sync, p.syncOne = store.SyncEverysec, true
+	}
 	p.syncTakes = []time.Duration{100 * time.Microsecond, time.Millisecond, 10 * time.Millisecond}[r.IntN(3)]
 	return p
 }
 
 func (p plan) String() string {
-	return fmt.Sprintf("%d nodes, %d partitions, %d zones, weights %v, sync %v, hints of %d bytes, exchanges every %v, rounds of what is stable every %v, clocks beyond their bounds %v, syncs of up to %v",
-		p.nodes, p.partitions, p.zones, p.weights, p.sync, p.hintBytes, p.exchange, p.stability, p.badClocks, p.syncTakes)
+	return fmt.Sprintf("%d nodes, %d partitions, %d zones, weights %v, sync %v (one: %v), hints of %d bytes, exchanges every %v, rounds of what is stable every %v, clocks beyond their bounds %v, syncs of up to %v",
+		p.nodes, p.partitions, p.zones, p.weights, p.sync, p.syncOne, p.hintBytes, p.exchange, p.stability, p.badClocks, p.syncTakes)
 }
 
 // A budget says which faults a round may have, so that the promises still claim

@@ -6,7 +6,7 @@ import (
 )
 
 // Version is the version of the protocol that this package speaks.
-const Version = 1
+const Version = 2
 
 // An Identity is what a node says of itself in a handshake, and how it judges
 // what the other says. The functions are called once a handshake or less, by the
