@@ -98,6 +98,8 @@ type Coordinator struct {
 	fallback   fallback
 	executor   atomic.Pointer[quorum.Executor]
 	executes   chan struct{} // closed when there is an executor
+	pollers    atomic.Pointer[[]quorum.Poller]
+	polled     atomic.Uint32 // connections that were given to pollers
 	durable    atomic.Uint64 // with SyncOne: what is on the disk
 	stats      stats
 
@@ -254,12 +256,36 @@ func (c *Coordinator) Serve(x quorum.Executor) {
 	}
 }
 
+// Poll has pollers, where there are any, watch what peers reply, so that the goroutines that serve
+// clients need not be told of it by others.
+func (c *Coordinator) Poll(pollers []quorum.Poller) { c.pollers.Store(&pollers) }
+
+// poller returns one of the pollers, nil if there is none.
+func (c *Coordinator) poller() wire.Poller {
+	pollers := c.pollers.Load()
+	if pollers == nil || len(*pollers) == 0 {
+		return nil
+	}
+	return (*pollers)[int(c.polled.Add(1))%len(*pollers)]
+}
+
 // AwaitOwners returns when other owners have shown what they have purged of all that
 // this node owns, or when it has waited for that long enough: half a second. Before that this
 // node, if it was rolled back, may show its own clients what others have forgotten.
 func (c *Coordinator) AwaitOwners(ctx context.Context) {
 	if v := c.view.Load(); c.repairing.Load() != nil && !v.alone && !v.left {
 		c.repairing.Load().WaitShown(ctx)
+	}
+}
+
+// settleAside is settle for who must not block, where there are pollers.
+func (c *Coordinator) settleAside() {
+	switch x := c.executor.Load(); {
+	case x == nil || !(*x).Ended():
+	case c.pollers.Load() == nil:
+		(*x).Settle()
+	default:
+		c.running.Go((*x).Settle)
 	}
 }
 

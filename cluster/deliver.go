@@ -30,7 +30,7 @@ func (p *peer) deliver(replies []wire.Reply) {
 	for i := range replies {
 		replies[i].Token.(ender).end(&replies[i])
 	}
-	c.settle()
+	c.settleAside()
 	c.Kick()
 }
 

@@ -10,6 +10,8 @@ import (
 // replying answers forwarded commands, or never does.
 type replying string
 
+func (x replying) Ended() bool { return false }
+
 func (x replying) Settle() {}
 
 func (x replying) Execute(_ *quorum.Forwarded, respond func([]byte, error)) {

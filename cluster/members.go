@@ -176,6 +176,7 @@ func (c *Coordinator) newPeer(id ring.NodeID, address string) *peer {
 		Up:      p.connected,
 		Down:    p.disconnected,
 		Failed:  p.unreachable,
+		Poller:  c.poller,
 	})
 	return p
 }

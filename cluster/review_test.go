@@ -144,6 +144,8 @@ func TestAWriteThatWasOverwrittenMeanwhileWinsAtAQuorumToo(t *testing.T) {
 // executing runs forwarded commands as SETs, at once.
 type executing struct{ c *Coordinator }
 
+func (x executing) Ended() bool { return false }
+
 func (x executing) Settle() {}
 
 func (x executing) Execute(f *quorum.Forwarded, respond func([]byte, error)) {
@@ -246,6 +248,8 @@ type settling struct{ ended chan func() }
 func (x settling) Execute(_ *quorum.Forwarded, respond func([]byte, error)) {
 	x.ended <- func() { respond([]byte("+OK\r\n"), nil) }
 }
+
+func (x settling) Ended() bool { return len(x.ended) > 0 }
 
 func (x settling) Settle() {
 	for {

@@ -122,6 +122,13 @@ func (e *execution) end() {
 	e.x.ended = append(e.x.ended, e)
 }
 
+// Ended says whether there is something to settle.
+func (x *executor) Ended() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return len(x.ended) > 0
+}
+
 // Settle commits what the commands that have ended have changed, once for all,
 // and responds.
 func (x *executor) Settle() {

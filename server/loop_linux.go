@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"cartwheel/cluster/quorum"
 )
 
 // A loop serves many connections by one goroutine. Beside Go's own poller, with
@@ -52,12 +54,16 @@ type loop struct {
 	checked time.Duration // when cutStalled last ran, by uptime
 	spare   [][]byte      // output buffers
 
+	readable  []*watched // that may have something to read
+	spareRead []*watched // memory for readable
+
 	sleeping atomic.Bool
 	mu       sync.Mutex
-	inbox    []func()    // guarded by mu: what others want done
-	advanced []*loopConn // guarded by mu: calls of them can be advanced
-	spareAdv []*loopConn // memory for advanced
-	stopping bool        // no commands are taken any more
+	inbox    []func()           // guarded by mu: what others want done
+	advanced []*loopConn        // guarded by mu: calls of them can be advanced
+	spareAdv []*loopConn        // memory for advanced
+	watching map[int32]*watched // guarded by mu; nil: the loop has ended
+	stopping bool               // no commands are taken any more
 }
 
 const (
@@ -84,7 +90,7 @@ func (s *Server) startLoops() error {
 }
 
 func newLoop(s *Server) (*loop, error) {
-	l := &loop{srv: s, shard: newShard(s.table), stalled: make(map[*loopConn]struct{}), commits: make(chan uint64, 1)}
+	l := &loop{srv: s, shard: newShard(s.table), stalled: make(map[*loopConn]struct{}), watching: make(map[int32]*watched), commits: make(chan uint64, 1)}
 	var err error
 	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, err
@@ -93,6 +99,14 @@ func newLoop(s *Server) (*loop, error) {
 		return nil, err
 	}
 	return l, unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, l.wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(l.wake)})
+}
+
+// Pollers returns what watches sockets beside those of clients. Call Listen before.
+func (s *Server) Pollers() (pollers []quorum.Poller) {
+	for _, l := range s.loops {
+		pollers = append(pollers, l)
+	}
+	return pollers
 }
 
 // toLoop moves a connection to a loop, which owns it from then on.
@@ -182,9 +196,11 @@ func (l *loop) run() {
 		for i := range events[:n] {
 			l.notice(&events[i])
 		}
+		l.readWatched()
 		l.readInbox()
 		l.round()
 	}
+	l.unwatchAll()
 	close(l.commits)
 	_ = unix.Close(l.epoll)
 	_ = unix.Close(l.wake)
@@ -194,7 +210,7 @@ func (l *loop) run() {
 // is to be done.
 func (l *loop) wait(events []unix.EpollEvent) int {
 	n := pollNow(l.epoll, events)
-	if n > 0 || len(l.again) > 0 {
+	if n > 0 || len(l.again) > 0 || len(l.readable) > 0 {
 		return n
 	}
 	l.sleeping.Store(true)
@@ -234,10 +250,11 @@ func (l *loop) notice(e *unix.EpollEvent) {
 		_, _ = unix.Read(l.wake, b[:])
 		return
 	}
-	c := l.conns[e.Fd]
-	if c == nil {
+	if int(e.Fd) >= len(l.conns) || l.conns[e.Fd] == nil {
+		l.noticeWatched(e)
 		return
 	}
+	c := l.conns[e.Fd]
 	if e.Events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		c.readable = true
 		c.hup = c.hup || e.Events&^(unix.EPOLLIN|unix.EPOLLOUT) != 0

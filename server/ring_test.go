@@ -47,6 +47,7 @@ func startNodes(t *testing.T, n, replicas int) []*node {
 		})
 		one := start(t, server.Options{Keys: keys})
 		keys.Serve(one.srv.Executor())
+		keys.Poll(one.srv.Pollers())
 		nodes, all = append(nodes, one), append(all, keys)
 	}
 	until(t, "the ring is at rest", func() bool {

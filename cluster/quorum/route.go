@@ -40,10 +40,23 @@ type ForwardDone interface {
 	ForwardDone(reply []byte, err error)
 }
 
+// A Poller watches sockets for others by the goroutine that serves clients, which then need not be
+// told of what came by them: that would cost a switch of goroutines each time.
+type Poller interface {
+	// Watch has ready called by that goroutine when there may be something to read, edge-triggered,
+	// until stop; hup says that the other side may have closed. It is called again soon where it says
+	// that there is more. It must not block. The descriptor stays open, and the caller's, at least until stop
+	// has returned, which waits until ready does not run any more, or gone is closed: then the
+	// poller has ended. A poller that has ended before returns nil.
+	Watch(fd int, ready func(hup bool) (more bool)) (stop func(), gone <-chan struct{})
+}
+
 // An Executor runs the commands that other nodes forward. respond is called once,
 // from any goroutine, at the latest by the Settle that follows the command's end;
-// the reply's memory is the caller's again after respond.
+// the reply's memory is the caller's again after respond. Settle blocks on a commit where Ended says
+// that commands have ended since the last one.
 type Executor interface {
 	Execute(f *Forwarded, respond func(reply []byte, err error))
+	Ended() bool
 	Settle()
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -263,7 +264,7 @@ func TestAnotherVersionIsRefusedByName(t *testing.T) {
 	_, _, err := shakeHandsListening(accepted, &listener, &[LaneCount]int{1 << 20, 1 << 20})
 	accepted.Close()
 	dialing.Wait()
-	const want = "protocol version 2 is not 1"
+	want := fmt.Sprintf("protocol version %d is not %d", Version+1, Version)
 	for _, err := range []error{err, errDialer} {
 		var refused *RefusedError
 		if !errors.As(err, &refused) || refused.Reason != want {

@@ -168,7 +168,7 @@ func (ln *lane) converse(ctx context.Context, conn net.Conn, peer *Hello) {
 		opts.Up(ln.id, peer)
 	}
 
-	err := box.fail(ln.receive(conn))
+	err := box.fail(ln.receive(ctx, conn, box))
 	conn.Close()
 	lost := ln.disconnected()
 	release()
@@ -200,28 +200,52 @@ func (ln *lane) disconnected() []Reply {
 	return lost
 }
 
-// receive reads and delivers until the connection breaks.
-func (ln *lane) receive(conn net.Conn) error {
-	reader := frameReader{frameBytesMax: ln.limits.FrameBytesMax}
-	counters := ln.link.counters
+// A receiving is what one connection brings.
+type receiving struct {
+	ln      *lane
+	reader  frameReader
+	replies []Reply // memory
+}
+
+// receive reads and delivers until the connection breaks: by this goroutine until there is
+// a poller, then by that one, and again by this where the poller ends.
+func (ln *lane) receive(ctx context.Context, conn net.Conn, box *outbox) error {
+	r := receiving{ln: ln, reader: frameReader{frameBytesMax: ln.limits.FrameBytesMax}}
 	src := newDirectReader(conn)
-	var replies []Reply
 	for {
-		n, err := reader.fill(src)
-		if err != nil {
-			return err
+		if p := ln.poller(); p != nil {
+			if err := r.poll(ctx, conn, box, p); err != nil {
+				return err
+			}
 		}
-		counters.Reads.Add(1)
-		counters.BytesIn.Add(uint64(n))
-		replies, err = ln.match(&reader, replies[:0])
-		if len(replies) > 0 {
-			ln.link.opts.Deliver(replies)
-			clear(replies)
+		n, err := r.reader.fill(src)
+		if err == nil {
+			err = r.deliver(n)
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+func (ln *lane) poller() Poller {
+	if ln.id != Small || ln.link.opts.Poller == nil {
+		return nil
+	}
+	return ln.link.opts.Poller()
+}
+
+// deliver delivers what the reader has read, n bytes the last time.
+func (r *receiving) deliver(n int) (err error) {
+	counters := r.ln.link.counters
+	counters.Reads.Add(1)
+	counters.BytesIn.Add(uint64(n))
+	r.replies, err = r.ln.match(&r.reader, r.replies[:0])
+	if len(r.replies) > 0 {
+		r.ln.link.opts.Deliver(r.replies)
+		clear(r.replies)
+	}
+	return err
 }
 
 // match appends the replies that have arrived and that someone waits for.

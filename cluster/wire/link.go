@@ -34,8 +34,18 @@ type LinkOptions struct {
 	Down   func(lane Lane, err error)
 	Failed func(lane Lane, err error)
 
+	// Poller returns what watches the connection of lane Small, where that is a bare TCP connection,
+	// or nil; it is asked until it returns one. Deliver is then called by the poller, and must
+	// not block for long. May be nil.
+	Poller func() Poller
+
 	Limits   [LaneCount]Limits
 	Counters *Counters // may be shared; nil for none
+}
+
+// A Poller is package quorum's.
+type Poller interface {
+	Watch(fd int, ready func(hup bool) (more bool)) (stop func(), gone <-chan struct{})
 }
 
 // A Reply is what became of one request.

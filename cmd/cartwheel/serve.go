@@ -102,6 +102,7 @@ func (s *serveCommand) Run(file *configFile, app *kong.Kong) error {
 	if err := srv.Listen(ctx, s.Listen); err != nil {
 		return errors.Join(listenError("--listen", s.Listen, err), keys.Close())
 	}
+	keys.Poll(srv.Pollers())
 	if s.ClusterListen != "" {
 		if err := srv.ListenCluster(ctx, s.ClusterListen); err != nil {
 			return errors.Join(listenError("--cluster-listen", s.ClusterListen, err), keys.Close())

@@ -1,0 +1,167 @@
+package wire
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A fakePoller asks all sockets all the time, by one goroutine.
+type fakePoller struct {
+	mu       sync.Mutex // held while ready runs
+	watching map[int]*fakeWatch
+	ended    chan struct{}
+	watched  int // calls
+}
+
+type fakeWatch struct {
+	ready func(hup bool) bool
+	gone  chan struct{}
+}
+
+func newFakePoller() *fakePoller {
+	p := &fakePoller{watching: map[int]*fakeWatch{}, ended: make(chan struct{})}
+	go func() {
+		for {
+			p.mu.Lock()
+			for _, w := range p.watching {
+				for w.ready(true) {
+				}
+			}
+			over := p.watching == nil
+			p.mu.Unlock()
+			if over {
+				close(p.ended)
+				return
+			}
+			time.Sleep(100 * time.Microsecond)
+		}
+	}()
+	return p
+}
+
+func (p *fakePoller) Watch(fd int, ready func(hup bool) bool) (stop func(), gone <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.watching == nil {
+		return nil, nil
+	}
+	w := &fakeWatch{ready, make(chan struct{})}
+	p.watching[fd] = w
+	p.watched++
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.watching[fd] == w {
+			delete(p.watching, fd)
+			close(w.gone)
+		}
+	}, w.gone
+}
+
+func (p *fakePoller) end() {
+	p.mu.Lock()
+	for _, w := range p.watching {
+		close(w.gone)
+	}
+	p.watching = nil
+	p.mu.Unlock()
+	<-p.ended
+}
+
+// polled returns how many sockets are watched, and how many have been.
+func (p *fakePoller) polled() (now, ever int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.watching), p.watched
+}
+
+// ask sends n requests and waits until all replies, of which there have been before, have come.
+func (r *rig) ask(t *testing.T, before, n int) {
+	t.Helper()
+	for range n {
+		mustSend(t, r.Link, Small, nil, time.Minute, []byte("payload"))
+	}
+	r.Flush()
+	for _, reply := range r.await(t, before+n)[before:] {
+		if reply.Err != nil || string(reply.Payload) != "payload" {
+			t.Fatalf("%+v", reply)
+		}
+	}
+}
+
+func TestAPollerTakesWhatComesAndGivesItBack(t *testing.T) {
+	p := newFakePoller()
+	var mu sync.Mutex
+	var last net.Conn // that was accepted; the lane for small requests may be either
+	connect := tcpPair(t)
+	r := newRig(t, rigOptions{
+		connect: func() (net.Conn, net.Conn) {
+			dialed, accepted := connect()
+			mu.Lock()
+			defer mu.Unlock()
+			last = accepted
+			return dialed, accepted
+		},
+		link: LinkOptions{Poller: func() Poller { return p }},
+	})
+	eventually(t, func() error {
+		if now, _ := p.polled(); now != 1 {
+			return errors.New("the connection is not watched")
+		}
+		return nil
+	})
+	r.ask(t, 0, 300)
+
+	// Connections break, and others are watched in their place.
+	for range 5 {
+		mu.Lock()
+		last.Close()
+		mu.Unlock()
+		<-r.downs
+		<-r.ups
+	}
+	eventually(t, func() error {
+		if now, _ := p.polled(); now != 1 {
+			return errors.New("not one connection is watched")
+		}
+		return nil
+	})
+	before := len(r.replies())
+	r.ask(t, before, 300)
+
+	// Without the poller the connection goes on.
+	p.end()
+	r.ask(t, before+300, 300)
+	if len(r.downs) > 0 {
+		t.Error("the connection broke when the poller ended")
+	}
+}
+
+// A peer that goes away takes with it what is in flight, and Close does, whoever reads.
+func TestWhatIsInFlightIsLostWithAWatchedConnection(t *testing.T) {
+	p := newFakePoller()
+	defer p.end()
+	held := make(chan struct{})
+	defer close(held)
+	silent := handlerFunc(func(b *Batch) {
+		for i := range b.Requests() {
+			b.Defer(i)
+		}
+	})
+	r := newRig(t, rigOptions{
+		connect: tcpPair(t), serve: ServeOptions{Handler: silent}, link: LinkOptions{Poller: func() Poller { return p }},
+	})
+	mustSend(t, r.Link, Small, nil, time.Minute, []byte("payload"))
+	r.Flush()
+	r.cancel() // the peer closes its connections
+	if got := r.await(t, 1)[0]; !errors.Is(got.Err, ErrLost) {
+		t.Errorf("%+v", got)
+	}
+	r.Link.Close()
+	if now, ever := p.polled(); now != 0 || ever == 0 {
+		t.Errorf("%d connections are watched, %d were", now, ever)
+	}
+}
