@@ -483,8 +483,6 @@ func wireError(err error) error {
 		return &WireError{"NOREPLICAS", "Nothing was changed: " + err.Error(), err}
 	case errors.Is(err, store.ErrHintsFull): // no owner is up, and this node would keep the only copy
 		return &WireError{"NOREPLICAS", "No owner can be reached, and " + err.Error(), err}
-	case errors.Is(err, quorum.ErrLate):
-		return &WireError{"NOREPLICAS", "Nothing was done: " + err.Error(), err}
 	case errors.Is(err, quorum.ErrNoReplicas), errors.Is(err, errNotOwner), errors.Is(err, errDown), errors.Is(err, errRings), errors.Is(err, wire.ErrDown):
 		return &WireError{"NOREPLICAS", "Not enough replicas can answer", err}
 	case errors.Is(err, wire.ErrOverloaded):

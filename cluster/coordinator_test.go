@@ -45,11 +45,19 @@ func (overwrite) Blind() bool { return false }
 func (p overwrite) Plain() bool { return p.plain }
 
 func (p overwrite) Apply(o *version.Object) bool {
-	dot, err := p.c.Dot(p.key, o.Clock, p.c.NowMS(), o.MaxHLC(), p.within)
+	dot, err := p.c.Dot(p.key, o.Clock, p.c.NowMS(), max(o.MaxHLC(), p.within.After))
 	if err != nil {
 		return false
 	}
-	s := version.Sibling{Dot: dot, Written: dot.HLC, Tombstone: p.value == nil, Payload: p.value}
+	latest := version.HLC(0)
+	if win := o.Winner(); win != nil {
+		latest = win.Written
+	}
+	written, late := p.within.Written(dot.HLC, latest)
+	if late {
+		return false
+	}
+	s := version.Sibling{Dot: dot, Written: written, Tombstone: p.value == nil, Payload: p.value}
 	if p.value != nil {
 		s.ExpireAtMS = p.expireAtMS
 	}
@@ -167,7 +175,7 @@ func TestMoreReplicasThanOwnersAreNotThereAndNothingIsDone(t *testing.T) {
 
 func TestKnowsNoClockFromElsewhereOrFromTheFuture(t *testing.T) {
 	c := open(t, memOptions(vfs.NewMem()))
-	dot, err := c.Dot(nil, nil, c.NowMS(), 0, quorum.Span{})
+	dot, err := c.Dot(nil, nil, c.NowMS(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +199,7 @@ func TestAClockIsKnownAfterACrash(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	opts := memOptions(fs)
 	c := open(t, opts)
-	dot, err := c.Dot(nil, nil, c.NowMS(), 0, quorum.Span{})
+	dot, err := c.Dot(nil, nil, c.NowMS(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +208,7 @@ func TestAClockIsKnownAfterACrash(t *testing.T) {
 	if !after.Knows(version.Clock{dot}, after.NowMS()) {
 		t.Error("a clock of the incarnation before the crash is not known")
 	}
-	if next, err := after.Dot(nil, nil, after.NowMS(), 0, quorum.Span{}); err != nil || next.HLC <= dot.HLC || next.Incarnation == dot.Incarnation {
+	if next, err := after.Dot(nil, nil, after.NowMS(), 0); err != nil || next.HLC <= dot.HLC || next.Incarnation == dot.Incarnation {
 		t.Errorf("after the crash follows %v to %v, %v", next, dot, err)
 	}
 }

@@ -30,7 +30,7 @@ type versioned struct {
 func (versioned) Blind() bool { return false }
 
 func (v versioned) Apply(o *version.Object) bool {
-	dot, err := v.c.Dot(v.key, o.Clock, v.c.NowMS(), max(o.MaxHLC(), v.w.context.MaxHLC()), quorum.Span{})
+	dot, err := v.c.Dot(v.key, o.Clock, v.c.NowMS(), max(o.MaxHLC(), v.w.context.MaxHLC()))
 	if err != nil {
 		return false
 	}

@@ -47,11 +47,12 @@ func (c *Coordinator) Route(key []byte, anyOwner bool) (to ring.NodeID, place qu
 // again, elsewhere.
 const againTimeout = 300 * time.Millisecond
 
-// soon returns the HLC until which a node that is asked now, to run a command that may be
-// run again, may date what it writes. Those who hear of it must not find it too far ahead.
-func (c *Coordinator) soon() version.HLC {
-	now := max(c.store.LastHLC(), version.MakeHLC(c.store.NowMS(), 0))
-	return now + version.MakeHLC(c.store.MaxClockDrift().Milliseconds()*2/5, 0)
+// soon returns until when what a node writes counts as written that is asked now to run a
+// command that may be run again. It is above after, and above what other nodes have written
+// lately by clocks that are ahead; but not so far that those who hear of it refuse it.
+func (c *Coordinator) soon(after version.HLC) version.HLC {
+	now := max(c.store.LastHLC(), version.MakeHLC(c.store.NowMS(), 0), after)
+	return now + version.MakeHLC(c.store.MaxClockDrift().Milliseconds()/5, 0)
 }
 
 // A forward is a command that another node runs.
@@ -77,8 +78,8 @@ func (c *Coordinator) Forward(to ring.NodeID, f *quorum.Forwarded, done quorum.F
 // send sends the command to a node, or else to another owner that is up.
 func (fw *forward) send(to ring.NodeID) error {
 	v := fw.c.view.Load()
-	if fw.f.Again {
-		fw.f.Need.Span.Before = fw.c.soon()
+	if span := &fw.f.Need.Span; fw.f.Again {
+		span.Before = fw.c.soon(span.After)
 	}
 	text := appendForwarded(nil, fw.f)
 	p := v.byID[to]

@@ -104,19 +104,3 @@ func TestACommandThatIsRunAgainIsStillOneWrite(t *testing.T) {
 		wantValue(t, c, 0, "k", "second")
 	}
 }
-
-func TestADotIsWithinItsSpan(t *testing.T) {
-	w := newWorldOf(t, 1, 1, quiet)
-	c := w.nodes[0]
-	after := c.soon()
-	dot, err := c.Dot(nil, nil, c.NowMS(), 0, quorum.Span{After: after})
-	if err != nil || dot.HLC <= after {
-		t.Errorf("above %v: %v, %v", after, dot, err)
-	}
-	if dot, err := c.Dot(nil, nil, c.NowMS(), 0, quorum.Span{Before: after}); code(err) != "NOREPLICAS" {
-		t.Errorf("up to %v: %v, %v", after, dot, err)
-	}
-	if dot, err := c.Dot(nil, nil, c.NowMS(), 0, quorum.Span{After: after, Before: c.soon()}); err != nil {
-		t.Errorf("within a span: %v, %v", dot, err)
-	}
-}

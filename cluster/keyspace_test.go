@@ -121,7 +121,7 @@ func TestSizeCountsKeysAndTheirTimeToLive(t *testing.T) {
 // them away must not show as fewer than none.
 func TestSizeIsNeverBelowZero(t *testing.T) {
 	c := open(t, memOptions(vfs.NewMem()))
-	mark, err := c.Dot(nil, nil, c.NowMS(), 0, quorum.Span{})
+	mark, err := c.Dot(nil, nil, c.NowMS(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

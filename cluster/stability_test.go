@@ -115,7 +115,7 @@ type addSibling struct {
 func (addSibling) Blind() bool { return true }
 
 func (a addSibling) Apply(o *version.Object) bool {
-	dot, err := a.c.Dot([]byte("k"), o.Clock, a.c.NowMS(), o.MaxHLC(), quorum.Span{})
+	dot, err := a.c.Dot([]byte("k"), o.Clock, a.c.NowMS(), o.MaxHLC())
 	if err != nil {
 		return false
 	}

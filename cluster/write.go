@@ -340,14 +340,11 @@ const (
 func ofHint(i version.Incarnation) bool { return i&hintIncarnationMask == hintIncarnationMark }
 
 // Dot returns the identity of a new write of a key with that clock: above floor,
-// within the span, and above every one that this node has given before.
-func (c *Coordinator) Dot(key []byte, clock version.Clock, nowMS int64, floor version.HLC, within quorum.Span) (version.Dot, error) {
-	hlc, err := c.store.NextHLC(nowMS, max(floor, within.After))
+// and above every one that this node has given before.
+func (c *Coordinator) Dot(key []byte, clock version.Clock, nowMS int64, floor version.HLC) (version.Dot, error) {
+	hlc, err := c.store.NextHLC(nowMS, floor)
 	if err != nil {
 		return version.Dot{}, wireError(err)
-	}
-	if within.Before != 0 && hlc > within.Before {
-		return version.Dot{}, wireError(quorum.ErrLate)
 	}
 	v := c.view.Load()
 	if !v.alone && !v.places[v.partition(key)].holds() {
@@ -445,11 +442,16 @@ func (r *restamp) Apply(o *version.Object) (changed bool) {
 		return false
 	}
 	s := o.Siblings[max(at, 0)]
-	s.Dot, r.err = r.c.Dot(r.key, o.Clock, r.nowMS, max(o.MaxHLC(), r.floor), r.within)
+	s.Dot, r.err = r.c.Dot(r.key, o.Clock, r.nowMS, max(o.MaxHLC(), r.floor))
 	if r.err != nil {
 		return false
 	}
-	s.Written, r.dot = s.Dot.HLC, s.Dot
+	var late bool
+	if s.Written, late = r.within.Written(s.Dot.HLC, r.floor); late {
+		r.err = errUnknown // it is not to win any more
+		return false
+	}
+	r.dot = s.Dot
 	o.Put(o.Clock, s)
 	r.text = version.AppendObject(nil, o)
 	return true

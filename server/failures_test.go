@@ -51,11 +51,11 @@ func (f *faulty) Update(db uint8, key []byte, need quorum.Need, nowMS int64, o *
 }
 
 // Dot is called in the middle of a change, under the key's lock.
-func (f *faulty) Dot(key []byte, clock version.Clock, nowMS int64, floor version.HLC, within quorum.Span) (version.Dot, error) {
+func (f *faulty) Dot(key []byte, clock version.Clock, nowMS int64, floor version.HLC) (version.Dot, error) {
 	if f.dotPanics.Load() {
 		panic("no dot")
 	}
-	return f.Keyspace.Dot(key, clock, nowMS, floor, within)
+	return f.Keyspace.Dot(key, clock, nowMS, floor)
 }
 
 // Of each pipeline: the replies that must be the error (E), for they hang on the

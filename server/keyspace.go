@@ -25,7 +25,7 @@ type Keyspace interface {
 	UpdateTogether(db uint8, keys [][]byte, need quorum.Need, nowMS int64, apply func(objects []version.Object, changed []bool)) (seq uint64, err error)
 	Forward(to ring.NodeID, f *Forwarded, done ForwardDone) error
 	Kick()
-	Dot(key []byte, clock version.Clock, nowMS int64, floor version.HLC, within quorum.Span) (version.Dot, error)
+	Dot(key []byte, clock version.Clock, nowMS int64, floor version.HLC) (version.Dot, error)
 	Knows(clock version.Clock, nowMS int64) bool
 	Saw(clock version.Clock)
 

@@ -49,11 +49,11 @@ func (k *keyspace) interfere() hooks {
 	return hooks{}
 }
 
-func (k *keyspace) Dot(key []byte, clock version.Clock, nowMS int64, floor version.HLC, within quorum.Span) (version.Dot, error) {
+func (k *keyspace) Dot(key []byte, clock version.Clock, nowMS int64, floor version.HLC) (version.Dot, error) {
 	if before := k.interfere().beforeDot; before != nil {
 		before()
 	}
-	return k.Coordinator.Dot(key, clock, nowMS, floor, within)
+	return k.Coordinator.Dot(key, clock, nowMS, floor)
 }
 
 func (k *keyspace) Update(db uint8, key []byte, need quorum.Need, nowMS int64, o *version.Object, change version.Change, done server.Done) (uint64, bool, error) {

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"errors"
+
 	"cartwheel/cluster/sabotage"
 	"cartwheel/store/version"
 )
@@ -70,16 +72,30 @@ func (v *view) remove() {
 	v.put(v.o.Clock, version.Sibling{Tombstone: true})
 }
 
+// errLate ends a command that was forwarded, which comes when another node has run it and the key
+// was written since. Whoever forwarded it still waits for it only if clocks differ a lot.
+var errLate = errors.New("NOREPLICAS The command came too late, nothing was done")
+
 // put adds a sibling in the place of those that the context covers. Its dot,
 // and its Written unless that is set, are made here.
 func (v *view) put(context version.Clock, s version.Sibling) {
-	s.Dot, v.err = v.c.srv.keys.Dot(v.c.writingKey, v.o.Clock, v.c.nowMS, max(v.o.MaxHLC(), context.MaxHLC()), v.c.need.Span)
+	span := v.c.need.Span
+	s.Dot, v.err = v.c.srv.keys.Dot(v.c.writingKey, v.o.Clock, v.c.nowMS, max(v.o.MaxHLC(), context.MaxHLC(), span.After))
 	if v.err != nil {
+		return
+	}
+	latest := version.HLC(0)
+	if win := v.o.Winner(); win != nil {
+		latest = win.Written
+	}
+	written, late := span.Written(s.Dot.HLC, latest)
+	if late && !sabotage.On(sabotage.LateFrameApplied) {
+		v.err = errLate
 		return
 	}
 	v.touched = s.Written != 0
 	if !v.touched || sabotage.On(sabotage.TouchStamped) {
-		s.Written = s.Dot.HLC
+		s.Written = written
 	}
 	v.o.Put(context, s)
 	v.changed = true

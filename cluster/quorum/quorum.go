@@ -8,9 +8,6 @@ import (
 	"cartwheel/store/version"
 )
 
-// ErrLate says that an HLC above a Span was all that there was. Nothing was applied.
-var ErrLate = errors.New("the command has come too late to be run")
-
 // ErrNoReplicas says that fewer owners can answer than were asked for. Nothing
 // was applied.
 var ErrNoReplicas = errors.New("not enough replicas can answer")
@@ -22,14 +19,23 @@ type Need struct {
 	Span   Span // of what is written
 }
 
-// A Span is where the HLC of a write may be: above After and, unless that is zero, not
-// above Before.
+// A Span is when a command counts as having written: after After and, unless that is zero,
+// not after Before, whenever it is run.
 //
 // It makes a command that may be run twice, at two nodes, be one write. The node that
-// forwards it lets the second begin where the first has ended, so the second wins, whenever
-// the first comes about; and what is written after the command has been answered wins over
-// the second, and so over both.
+// forwards it lets the second begin where the first has ended, so the second wins, however
+// late the first comes about; and what is written after the command has been answered wins
+// over the second, and so over both.
 type Span struct{ After, Before version.HLC }
+
+// Written returns when a write with a dot of that HLC counts as written. It is late, and not to be
+// done, where what it would overwrite was written after the span.
+func (s Span) Written(dot, latest version.HLC) (written version.HLC, late bool) {
+	if s.Before == 0 {
+		return dot, false
+	}
+	return min(dot, s.Before), latest >= s.Before
+}
 
 // Majority returns the least number of n owners that is more than a half.
 func Majority(n int) int { return n/2 + 1 }

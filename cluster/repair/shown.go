@@ -31,6 +31,7 @@ type shown struct {
 
 	mu      sync.Mutex
 	by      map[ring.NodeID][]bool // what each has shown, by partition; nil: the node is new
+	done    []bool                 // all owners of a partition have: who becomes one later has nothing to show
 	of      *ring.Ring             // which unshown is for
 	unshown map[ring.NodeID]map[ring.Partition]bool
 }
@@ -49,7 +50,7 @@ func (s *shown) begin(table *ring.Ring, now time.Time) {
 		s.over.Store(true)
 		return
 	}
-	s.by, s.since = map[ring.NodeID][]bool{}, now
+	s.by, s.done, s.since = map[ring.NodeID][]bool{}, make([]bool, table.Partitions()), now
 }
 
 // Doubts says whether this node is not to answer reads of a partition as its owner,
@@ -112,7 +113,7 @@ func (r *Repair) unshown(table *ring.Ring) map[ring.NodeID]map[ring.Partition]bo
 	s.of, s.unshown = table, map[ring.NodeID]map[ring.Partition]bool{}
 	for p := range ring.Partition(table.Partitions()) {
 		owners := table.Owners(p)
-		if !slices.Contains(owners, r.self) {
+		if s.done[p] || !slices.Contains(owners, r.self) {
 			continue
 		}
 		for _, id := range owners {
@@ -195,6 +196,9 @@ func (r *Repair) tookPurges(table *ring.Ring, peer ring.NodeID, purged map[ring.
 	for p := range purged {
 		s.by[peer][p] = true
 		delete(s.unshown[peer], p)
+		s.done[p] = s.done[p] || !slices.ContainsFunc(table.Owners(p), func(id ring.NodeID) bool {
+			return id != r.self && (s.by[id] == nil || !s.by[id][p])
+		})
 	}
 	if len(s.unshown[peer]) == 0 {
 		delete(s.unshown, peer)

@@ -67,6 +67,21 @@ func TestANodeThatStartsDoubtsUntilAllOwnersThatAreUpHaveShown(t *testing.T) {
 	}
 }
 
+// Who becomes an owner when all others have shown has been filled by them.
+func TestANewOwnerHasNothingToShow(t *testing.T) {
+	w := newWorld(t, 3, nil)
+	w.adoptRing(w.document(1, 0, 1))
+	const p = ring.Partition(3)
+	r := w.started(0, time.Now)
+	if err := r.askShown(context.Background(), nodeID(1)); err != nil {
+		t.Fatal(err)
+	}
+	w.adoptRing(w.document(2, 0, 1, 2))
+	if r.Doubts(p) {
+		t.Error("what was not doubted is, since the ring has changed")
+	}
+}
+
 // The one that is asked learns by the question.
 func TestAnOwnerIsToldWhatTheOneThatAsksHasPurged(t *testing.T) {
 	w := newWorld(t, 2, nil)

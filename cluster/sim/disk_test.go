@@ -35,6 +35,9 @@ func newDisk(under *vfs.MemFS, takes time.Duration, seed uint64) *disk {
 			if d.slow.Load() {
 				longest = syncMax
 			}
+			if longest == 0 {
+				break
+			}
 			mu.Lock()
 			pause := time.Duration(r.Int64N(int64(longest)))
 			mu.Unlock()
