@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"slices"
 	"sync/atomic"
 
@@ -9,8 +10,26 @@ import (
 	"cartwheel/store/version"
 )
 
-// deliver takes the ends of requests to a peer, all that came with one read.
+// deliver takes the ends of requests to a peer, all that came with one read. Where that
+// teaches a ring, which is written to the disk, it does not hold up a poller.
 func (p *peer) deliver(replies []wire.Reply) {
+	if p.c.pollers.Load() == nil || !slices.ContainsFunc(replies, teaches) {
+		p.end(replies)
+		return
+	}
+	replies = slices.Clone(replies)
+	for i := range replies {
+		replies[i].Payload = bytes.Clone(replies[i].Payload)
+	}
+	p.c.running.Go(func() { p.end(replies) })
+}
+
+// teaches says whether a reply has a ring document.
+func teaches(reply wire.Reply) bool {
+	return reply.Err == nil && reply.Status == statusEpoch && len(reply.Payload) > 0
+}
+
+func (p *peer) end(replies []wire.Reply) {
 	c := p.c
 	highest, answered := version.HLC(0), false
 	for i := range replies {
@@ -18,7 +37,7 @@ func (p *peer) deliver(replies []wire.Reply) {
 		if reply.Err == nil {
 			answered = true
 			highest = max(highest, version.HLC(reply.HLC))
-			if reply.Status == statusEpoch && len(reply.Payload) > 0 {
+			if teaches(*reply) {
 				c.learn(reply.Payload)
 			}
 		}

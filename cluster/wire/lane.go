@@ -21,6 +21,7 @@ type lane struct {
 	limits    Limits
 	stale     atomic.Bool // nowMS is from before the last flush
 	unflushed atomic.Bool
+	polled    atomic.Pointer[polled] // nil: a goroutine reads
 
 	// mu guards what follows, and the outbox of the connection. No other lock is
 	// taken and no callback called while it is held.

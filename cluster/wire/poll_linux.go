@@ -16,27 +16,27 @@ func (r *receiving) poll(ctx context.Context, conn net.Conn, box *outbox, p Poll
 	}
 	defer syscall.Close(fd)
 	broken := make(chan error, 1)
-	ended := false // the poller's
-	ready := func(hup bool) (more bool) {
-		if ended {
-			return false
-		}
+	var w polled
+	w.read = func(hup bool) (more bool) {
 		n, err := r.reader.fillNow(fd)
 		if n > 0 {
 			err = r.deliver(n)
 		}
 		if err != nil {
-			ended = true
+			w.over = true
 			broken <- err
 		}
 		// A short read has emptied the socket: the next bytes make a new edge, but for a
 		// close, which may have come with these.
 		return err == nil && n > 0 && (hup || r.reader.full)
 	}
-	stop, gone := p.Watch(fd, ready)
+	stop, gone := p.Watch(fd, w.ready)
 	if stop == nil {
 		return nil
 	}
+	r.ln.polled.Store(&w)
+	defer w.end()
+	defer r.ln.polled.Store(nil)
 	defer stop()
 	select {
 	case err := <-broken:

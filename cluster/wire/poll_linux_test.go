@@ -140,6 +140,24 @@ func TestAPollerTakesWhatComesAndGivesItBack(t *testing.T) {
 	}
 }
 
+// A poller that is held up, as by a disk, does not make answers late.
+func TestWhatAPollerDoesNotComeToIsReadAllTheSame(t *testing.T) {
+	p := newFakePoller()
+	r := newRig(t, rigOptions{connect: tcpPair(t), link: LinkOptions{Poller: func() Poller { return p }}})
+	eventually(t, func() error {
+		if now, _ := p.polled(); now != 1 {
+			return errors.New("the connection is not watched")
+		}
+		return nil
+	})
+	p.mu.Lock() // it stands still
+	r.ask(t, 0, 10)
+	p.mu.Unlock()
+	r.ask(t, 10, 10)
+	p.end()
+	r.ask(t, 20, 10)
+}
+
 // A peer that goes away takes with it what is in flight, and Close does, whoever reads.
 func TestWhatIsInFlightIsLostWithAWatchedConnection(t *testing.T) {
 	p := newFakePoller()

@@ -45,6 +45,9 @@ func (l *Link) tickUntilIdle(ctx context.Context) bool {
 		case <-ticker.C:
 		}
 		for _, ln := range l.lanes {
+			if w := ln.polled.Load(); w != nil {
+				w.sweep()
+			}
 			var waiting bool
 			replies, waiting = ln.sweep(replies[:0])
 			if len(replies) > 0 {
