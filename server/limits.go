@@ -20,8 +20,8 @@ const (
 	keepAlive = 300 * time.Second
 	// lcsBytesMax is the memory of one LCS.
 	lcsBytesMax = 64 << 20
-	// lcsPairsMax is how many pairs of bytes one LCS compares. It is where a Redis with its default
-	// proto-max-bulk-len stops, whose table takes four bytes a pair; here it bounds the time.
+	// lcsPairsMax is how many pairs of bytes one LCS compares at most; here it bounds the time. A
+	// smaller proto-max-bulk-len bounds it further, as in Redis, whose table of four bytes a pair has to be within that.
 	lcsPairsMax = 512 << 20 / 4
 )
 

@@ -151,6 +151,21 @@ func TestLongestCommonSubsequenceComparesNoMorePairsThanRedis(t *testing.T) {
 -ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len`, most-1, most, most+1))
 }
 
+func TestLongestCommonSubsequenceIsBoundedByTheSetting(t *testing.T) {
+	c := connect(t)
+	c.talk(`
+> CONFIG SET proto-max-bulk-len 1mb
++OK
+> SETRANGE a 510 x
+:511
+> LCS a a LEN
+:511
+> APPEND a x
+:512
+> LCS a a LEN
+-ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len`)
+}
+
 func TestLongestCommonSubsequence(t *testing.T) {
 	c := connect(t)
 	c.talk(`
