@@ -42,7 +42,7 @@ func lcs(c *call) {
 }
 
 func (c *call) lcsReply(a, b []byte, onlyLen, idx, withLen bool, minLen int64) {
-	if int64(len(a)+1)*int64(len(b)+1) > min(lcsPairsMax, int64(c.srv.limits.Load().BulkBytesMax/4)) {
+	if int64(len(a)+1)*int64(len(b)+1) > c.srv.lcsPairsMax() {
 		c.w.Error("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len")
 		return
 	}

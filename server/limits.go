@@ -46,4 +46,12 @@ func (s *Server) setBulkBytesMax(n int) {
 }
 
 // valueBytesMax is the longest value that a command may make.
+// lcsPairsMax is how many pairs of bytes one LCS compares now.
+func (s *Server) lcsPairsMax() int64 {
+	if set := s.settings.bulkBytesSet.Load(); set > 0 {
+		return min(lcsPairsMax, set/4)
+	}
+	return lcsPairsMax
+}
+
 func (s *Server) valueBytesMax() int { return s.limits.Load().BulkBytesMax }

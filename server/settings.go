@@ -17,6 +17,7 @@ import (
 type settings struct {
 	maxClients      atomic.Int64
 	timeoutS        atomic.Int64
+	bulkBytesSet    atomic.Int64 // proto-max-bulk-len, where an operator has set it; 0: that is by memory
 	protected       atomic.Bool
 	latencyTracking atomic.Bool
 	keyspaceEvents  atomic.Pointer[string] // nothing is published yet

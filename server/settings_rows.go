@@ -102,7 +102,10 @@ func (s *Server) bulkBytesRow() setting {
 		value: func() string { return strconv.Itoa(s.limits.Load().BulkBytesMax) },
 		parse: func(value string) (func(), error) {
 			n, err := parseMemory(value, bulkBytesMaxLeast, bulkBytesMaxMost)
-			return func() { s.setBulkBytesMax(int(n)) }, err
+			return func() {
+				s.setBulkBytesMax(int(n))
+				s.settings.bulkBytesSet.Store(n)
+			}, err
 		},
 	}
 }
