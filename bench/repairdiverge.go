@@ -55,6 +55,9 @@ func (d *divergence) run(ctx context.Context, dir string) (err error) {
 	if err := preload.Fill(ctx, cluster.Node(0).Addr, preload.Data{Keys: d.Keys, ValueBytes: d.ValueBytes}, nil); err != nil {
 		return err
 	}
+	if err := untilSame(ctx, cluster.Addrs(), d.Keys); err != nil {
+		return err
+	}
 	away := cluster.Node(2)
 	if err := away.Kill9(); err != nil {
 		return err
@@ -157,6 +160,23 @@ func inPages(ctx context.Context, addr string, first, count int, send func(p red
 		}
 	}
 	return nil
+}
+
+// untilSame waits for what owners that were not waited for have still to get.
+func untilSame(ctx context.Context, addrs []string, keys int) error {
+	ctx, cancel := context.WithTimeout(ctx, divergeWithin)
+	defer cancel()
+	for {
+		err := sameEverywhere(ctx, addrs, keys)
+		if !errors.Is(err, errPromise) {
+			return err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return errors.Join(err, context.Cause(ctx))
+		}
+	}
 }
 
 // sameEverywhere compares what each node has of each key, values and vector clock. Three nodes own

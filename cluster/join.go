@@ -97,13 +97,17 @@ func (c *Coordinator) join(ctx context.Context, self ring.Member) error {
 	if err != nil {
 		return err
 	}
+	said := make(map[string]string, len(c.opts.Join))
 	for {
 		for _, address := range c.opts.Join {
 			err := c.joinAt(ctx, address, ask)
 			if err == nil || ctx.Err() != nil {
 				return ctx.Err()
 			}
-			c.log.Warn().Err(err).Str("addr", address).Msg("cannot join there yet")
+			if said[address] != err.Error() {
+				said[address] = err.Error()
+				c.log.Warn().Err(err).Str("addr", address).Msg("cannot join there yet, and goes on trying")
+			}
 		}
 		select {
 		case <-ctx.Done():

@@ -25,7 +25,8 @@ func (c *call) ttl(v *view, fromMS, unitMS int64) {
 	case at == 0:
 		c.w.Int(-1)
 	default:
-		c.w.Int((max(0, at-fromMS) + unitMS/2) / unitMS)
+		left := max(0, at-fromMS)
+		c.w.Int(left/unitMS + (left%unitMS+unitMS/2)/unitMS) // rounded; the sum of all could overflow
 	}
 }
 

@@ -223,6 +223,8 @@ func TestTheFarthestExpiryIsKept(t *testing.T) {
 +OK
 > PEXPIRETIME k
 :9223372036854775807
+> EXPIRETIME k
+:9223372036854776
 > GET k
 $1
 v`)

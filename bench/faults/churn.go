@@ -69,6 +69,9 @@ func Churn(ctx context.Context, o Options) (_ *Report, err error) {
 	if err := c.leftOnDisk(ctx); err != nil {
 		report.Trouble = append(report.Trouble, err.Error())
 	}
+	if report.Broken() > 0 {
+		fmt.Fprintln(o.Out, c.cluster.Log())
+	}
 	return report, nil
 }
 

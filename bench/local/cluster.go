@@ -66,9 +66,17 @@ func (c *Cluster) start(ctx context.Context) error {
 		}
 		c.nodes = append(c.nodes, node)
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	starting, bounded := errgroup.WithContext(ctx)
 	for _, node := range c.nodes {
-		starting.Go(func() error { return node.start(bounded) })
+		starting.Go(func() error {
+			if err := node.start(bounded); err != nil {
+				return err
+			}
+			go node.watch(ctx, cancel)
+			return nil
+		})
 	}
 	if err := starting.Wait(); err != nil {
 		return err

@@ -60,6 +60,15 @@ func (n *Node) start(ctx context.Context) error {
 	return nil
 }
 
+// watch calls cancel with what there is to say of a process that ends before ctx does.
+func (n *Node) watch(ctx context.Context, cancel context.CancelCauseFunc) {
+	select {
+	case <-n.current().Exited():
+		cancel(fmt.Errorf("node %d ended after it had answered PING", n.Index))
+	case <-ctx.Done():
+	}
+}
+
 // args is the command line behind what proc puts there.
 func (n *Node) args() []string {
 	o := &n.cluster.options
