@@ -19,13 +19,15 @@ var sessionKeys = flag.Int("sessions", 10000, "keys of a round of TestAStoreOfSe
 
 // What a store of sessions has come to when those of a round have expired.
 type sessionsUse struct {
-	disk int64 // bytes of all files of all nodes
+	db   int64 // bytes of all nodes' databases
+	log  int64 // of all their commit logs, which a checkpoint cuts off
 	sent uint64
 }
 
 const (
 	sessionRounds = 10
 	sessionLife   = time.Minute
+	logBytesMost  = 48 << 20 // of a node's commit log: checkpoints begin at half of that at the latest
 )
 
 // Ten rounds of keys that live for a minute, of which some are touched again and some deleted before. What
@@ -64,18 +66,22 @@ func TestAStoreOfSessionsLevelsOff(t *testing.T) {
 				}
 			}
 		}
-		uses = append(uses, sessionsUse{w.diskBytes(), w.sent() - before})
-		t.Logf("round %d: %d bytes on the disks, %d sent", n, uses[n].disk, uses[n].sent)
+		use := sessionsUse{w.diskBytes("data/db"), w.diskBytes("data/log"), w.sent() - before}
+		t.Logf("round %d: %d bytes in the databases, %d in the logs, %d sent", n, use.db, use.log, use.sent)
+		if use.db == 0 || use.log > logBytesMost*int64(len(w.disks)) {
+			t.Errorf("round %d: %+v on the disks", n, use)
+		}
+		uses = append(uses, use)
 	}
 	half := sessionRounds / 2
-	if early, late := mostOf(uses[:half]), mostOf(uses[half:]); late.disk > early.disk*5/4 || late.sent > early.sent*2 {
+	if early, late := mostOf(uses[:half]), mostOf(uses[half:]); late.db > early.db*5/4 || late.sent > early.sent*2 {
 		t.Errorf("it grows: %+v in the first half, %+v in the second", early, late)
 	}
 }
 
 func mostOf(uses []sessionsUse) (most sessionsUse) {
 	for _, u := range uses {
-		most.disk, most.sent = max(most.disk, u.disk), max(most.sent, u.sent)
+		most.db, most.sent = max(most.db, u.db), max(most.sent, u.sent)
 	}
 	return most
 }
@@ -126,10 +132,10 @@ func (w *world) sent() (bytes uint64) {
 	return bytes
 }
 
-// diskBytes is the length of all files.
-func (w *world) diskBytes() (bytes int64) {
+// diskBytes is the length of all files in a directory of each node.
+func (w *world) diskBytes(dir string) (bytes int64) {
 	for _, disk := range w.disks {
-		bytes += w.bytesIn(disk, "data")
+		bytes += w.bytesIn(disk, dir)
 	}
 	return bytes
 }
