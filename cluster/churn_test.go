@@ -206,6 +206,8 @@ func (l *load) write(r *rand.Rand, key string, n int) {
 // Where the two go by different rings, a forwarded command would wait until they
 // do not.
 func (w *world) set(from int, key, value string) error {
+	const refusalsMax = 5 // as the server has it
+	refusals := 0
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		c := w.node(from)
 		if c == nil {
@@ -221,6 +223,11 @@ func (w *world) set(from int, key, value string) error {
 			}
 		}
 		err := update(c, 0, key, quorum.Need{}, overwrite{value: []byte(value), plain: true})
+		if place == quorum.Away && refusals < refusalsMax && code(err) == "NOREPLICAS" {
+			refusals++
+			time.Sleep(movedPause)
+			continue
+		}
 		if err == nil || !errors.Is(err, quorum.ErrMoved) && (place != quorum.Away || w.at(to) == c) {
 			return err
 		}

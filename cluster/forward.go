@@ -47,12 +47,21 @@ func (c *Coordinator) Route(key []byte, anyOwner bool) (to ring.NodeID, place qu
 // again, elsewhere.
 const againTimeout = 300 * time.Millisecond
 
+// movedPause is how long after a refusal a command is routed again: a node that has just started
+// gets to the others in that time, mostly.
+const movedPause = 20 * time.Millisecond
+
 // soon returns until when what a node writes counts as written that is asked now to run a
 // command that may be run again. It is above after, and above what other nodes have written
-// lately by clocks that are ahead; but not so far that those who hear of it refuse it.
+// lately by clocks that are ahead.
 func (c *Coordinator) soon(after version.HLC) version.HLC {
 	now := max(c.store.LastHLC(), version.MakeHLC(c.store.NowMS(), 0), after)
 	return now + version.MakeHLC(c.store.MaxClockDrift().Milliseconds()/5, 0)
+}
+
+// farAhead says whether an HLC is so far ahead that others might refuse what is written above it.
+func (c *Coordinator) farAhead(h version.HLC) bool {
+	return h > version.MakeHLC(c.store.NowMS()+c.store.MaxClockDrift().Milliseconds()*9/10, 0)
 }
 
 // A forward is a command that another node runs.
@@ -136,9 +145,13 @@ func (fw *forward) end(reply *wire.Reply) {
 	notRun := failed && bytes.HasPrefix(reply.Payload, []byte("-NOREPLICAS "))
 	switch {
 	case notRun && !fw.unknown:
-		// That node sees another ring, or others that are up, than this one did: whoever
-		// asked chooses again.
-		err = quorum.ErrMoved
+		// That node sees another ring, or others that are up, than this one did. Another may do;
+		// else whoever asked chooses again, when it may have found the others that are up.
+		if fw.f.Again && fw.send(ring.NodeID{}) == nil {
+			return
+		}
+		time.AfterFunc(movedPause, func() { fw.done.ForwardDone(nil, quorum.ErrMoved) })
+		return
 	case notRun && fw.tries < callTries:
 		fw.tries++
 		if fw.retry() == nil {
@@ -173,7 +186,7 @@ func (fw *forward) end(reply *wire.Reply) {
 	case fw.f.Again:
 		fw.unknown = true
 		fw.f.Need.Span.After = fw.f.Need.Span.Before
-		if fw.send(ring.NodeID{}) == nil {
+		if !fw.c.farAhead(fw.f.Need.Span.After) && fw.send(ring.NodeID{}) == nil {
 			return
 		}
 		err = errUnknown

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -51,8 +52,21 @@ func TestARefusalDoesNotSettleWhatAnotherNodeMayHaveDone(t *testing.T) {
 			t.Errorf("a node that does not answer, and then %q: %q, %v", second, text, got.err)
 		}
 	}
-	// Where the first refuses, nothing was done.
+	// Where the first refuses, nothing was done. For want of replicas another need not.
 	w := newWorldOf(t, 3, 3, quiet)
+	for answer, want := range map[string]string{"+OK\r\n": "+OK\r\n", "-NOREPLICAS none\r\n": ""} {
+		w.nodes[1].Serve(replying("-NOREPLICAS none\r\n"))
+		w.nodes[2].Serve(replying(answer))
+		replied := make(forwardReplied, 1)
+		f := &quorum.Forwarded{Args: [][]byte{[]byte("set"), []byte("k"), []byte("v")}, Again: true}
+		if err := w.nodes[0].Forward(w.nodes[1].NodeID(), f, replied); err != nil {
+			t.Fatal(err)
+		}
+		w.nodes[0].Kick()
+		if got := <-replied; got.reply != want || (got.err == nil) != (want != "") || got.err != nil && !errors.Is(got.err, quorum.ErrMoved) {
+			t.Errorf("a node that knows of no replicas, and then %q: %q, %v", answer, got.reply, got.err)
+		}
+	}
 	w.nodes[1].Serve(replying("-MISCONF The disk is full\r\n"))
 	replied := make(forwardReplied, 1)
 	f := &quorum.Forwarded{Args: [][]byte{[]byte("set"), []byte("k"), []byte("v")}, Again: true}

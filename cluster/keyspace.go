@@ -263,6 +263,9 @@ func (c *Coordinator) Explain(db uint8, key []byte, visit func(node ring.NodeID,
 	return seq, v.epoch, p
 }
 
+// FlushMark returns the HLC at and below which what was written in a database is flushed.
+func (c *Coordinator) FlushMark(db uint8) version.HLC { return c.store.FlushMark(db) }
+
 // Flush makes everything in some databases go, here and at all live nodes. The
 // others hear of it before they exchange any data.
 func (c *Coordinator) Flush(dbs []uint8) error {

@@ -51,7 +51,7 @@ func (c *Coordinator) Read(db uint8, key []byte, need quorum.Need, o *version.Ob
 			here, seq = false, 0 // others have it; what they have replaces it
 		case err != nil:
 			return 0, false, wireError(err)
-		case r == 1:
+		case r == 1 && !(need.Strict && pl.moves()):
 			return seq, false, nil
 		}
 	}
@@ -101,7 +101,7 @@ func (op *operation) startRead(r int) {
 		op.object.Reset()
 		op.readOwnHints()
 	}
-	if next != op.place.owners && next != 0 {
+	if op.need.Strict && op.place.moves() {
 		op.askAll()
 		return
 	}

@@ -305,6 +305,10 @@ func (h *handling) forward(i int, r *wire.Request) {
 		h.refuse(i, err.Error())
 		return
 	}
+	if err := h.c.store.Observe(f.Need.Span.After); err != nil { // the dot is to be above it
+		h.refuse(i, err.Error())
+		return
+	}
 	c, epoch, answer := h.c, h.v.epoch, h.b.Defer(i)
 	if answer == nil {
 		return

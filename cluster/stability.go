@@ -90,8 +90,11 @@ func (op *operation) mergeVouched() error {
 		}
 	}
 	trusted, some := version.Merge(&merged, &version.Object{}), false
+	stable := store.Everything
 	for _, l := range levels {
-		some = some || l.Stable >= op.purge
+		if l.Stable >= op.purge {
+			some, stable = true, min(stable, l.Stable)
+		}
 	}
 	for i, o := range objects {
 		switch {
@@ -104,6 +107,9 @@ func (op *operation) mergeVouched() error {
 	}
 	op.object.Reset()
 	op.object.MergeIn(&merged)
+	if some {
+		op.stable = stable // what the others showed beside it has been looked through
+	}
 	return nil
 }
 

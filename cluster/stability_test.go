@@ -85,6 +85,43 @@ func TestAReadDoesNotShowWhatOthersHaveDeletedAndForgotten(t *testing.T) {
 	}
 }
 
+// What a read brings a node that lacks it, and is being filled, is vouched for by those who have
+// everything, whoever else has answered.
+func TestAReadRepairsANodeThatIsBeingFilledWithoutADoubt(t *testing.T) {
+	for reader := range 3 {
+		w := newWorldOf(t, 3, 3, steady)
+		mustSet(t, w.nodes[0], 0, "k", "v")
+		until(t, "all have it", func() bool { return w.holdsZombie(0, "k") && w.holdsZombie(1, "k") && w.holdsZombie(2, "k") })
+		at := w.nodes[0].store.LastHLC()
+		c := w.nodes[2]
+		p := c.view.Load().partition([]byte("k"))
+		levels := map[ring.Partition]version.HLC{p: at}
+		if err := c.store.DropPartition(p); err != nil { // its Stable is 0 from then on
+			t.Fatal(err)
+		}
+		for i, other := range w.nodes {
+			if i != 2 {
+				if err := other.store.RaiseStable(levels); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := other.store.RaisePurge(levels); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var o version.Object
+		if _, _, err := w.nodes[reader].Read(0, []byte("k"), quorum.Need{R: 3}, &o, nil); err != nil {
+			t.Fatal(err)
+		}
+		if !w.holdsZombie(2, "k") || len(o.Siblings) != 1 {
+			t.Errorf("a read at node %d shows %+v and repairs nothing", reader, o)
+		}
+		if doubts := c.store.Doubts(p); doubts != 0 {
+			t.Errorf("a read at node %d leaves %d doubts", reader, doubts)
+		}
+	}
+}
+
 func TestAWriteOfANodeThatHasForgottenBringsNothingBack(t *testing.T) {
 	w := newWorldOf(t, 3, 3, steady)
 	w.zombie(2, "k")

@@ -12,6 +12,14 @@ import (
 // While a partition moves, some may know already that it has, and some not: a strict read
 // by these finds what those wrote, or fails.
 func TestAStrictReadFindsWhatOwnersToBeHaveTaken(t *testing.T) {
+	t.Run("two of three", func(t *testing.T) { strictWhileMoving(t, 2, quorum.Need{Strict: true}, quorum.Need{Strict: true}) })
+	t.Run("one, of what three hold", func(t *testing.T) {
+		strictWhileMoving(t, 1, quorum.Need{W: 3, Strict: true}, quorum.Need{R: 1, Strict: true})
+	})
+}
+
+// strictWhileMoving leaves so many of the owners behind the others.
+func strictWhileMoving(t *testing.T, late int, write, read quorum.Need) {
 	w := newWorldOf(t, 4, 3, quiet)
 	document := *w.nodes[0].agreement.Current()
 	table := w.nodes[0].view.Load().ring
@@ -34,7 +42,7 @@ func TestAStrictReadFindsWhatOwnersToBeHaveTaken(t *testing.T) {
 	behind, ahead, documents := []int{}, []int{}, map[int]*ring.Document{}
 	for i, c := range w.nodes {
 		d, side := &moving, &behind
-		if id := c.NodeID(); id == to || id == owners[2] {
+		if id := c.NodeID(); id == to || slices.Contains(owners[late:], id) {
 			d, side = &moved, &ahead
 		}
 		*side = append(*side, i)
@@ -51,17 +59,16 @@ func TestAStrictReadFindsWhatOwnersToBeHaveTaken(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	strict := quorum.Need{Strict: true}
-	if err := update(w.by(owners[2]), 0, "k", strict, overwrite{value: []byte("new")}); err != nil {
+	if err := update(w.by(owners[2]), 0, "k", write, overwrite{value: []byte("new")}); err != nil {
 		t.Fatal(err)
 	}
 	var o version.Object
-	if _, _, err := w.by(owners[0]).Read(0, []byte("k"), strict, &o, nil); code(err) != "NOREPLICAS" {
+	if _, _, err := w.by(owners[0]).Read(0, []byte("k"), read, &o, nil); code(err) != "NOREPLICAS" {
 		t.Errorf("an owner of the ring before reads %v, %v", o.Siblings, err)
 	}
 	w.net.heal()
 	until(t, "the owner to be answers", func() bool {
-		_, _, err := w.by(owners[1]).Read(0, []byte("k"), strict, &o, nil)
+		_, _, err := w.by(owners[1]).Read(0, []byte("k"), read, &o, nil)
 		return err == nil
 	})
 	if win := o.Winner(); string(win.Payload) != "new" {

@@ -37,6 +37,9 @@ type place struct {
 // holds reports that this node owns the partition.
 func (p *place) holds() bool { return p.self >= 0 && p.owners.Has(p.self) }
 
+// moves reports that others than the owners are about to be.
+func (p *place) moves() bool { return p.next != 0 && p.next != p.owners }
+
 func newView(r *ring.Ring, self ring.NodeID, byID map[ring.NodeID]*peer) *view {
 	v := &view{ring: r, epoch: r.Epoch(), byID: byID, text: r.Document().Append(nil)}
 	members := r.Members()

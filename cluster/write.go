@@ -386,7 +386,7 @@ func (op *operation) stampAnew() (notify func()) {
 		return op.tell(wireError(errUnknown))
 	}
 	nowMS := c.store.NowMS()
-	again := &restamp{c: c, key: op.key, dot: op.dot, floor: op.later, nowMS: nowMS, within: op.need.Span}
+	again := &restamp{c: c, key: op.key, dot: op.dot, floor: max(op.later, c.store.FlushMark(op.db)), nowMS: nowMS, within: op.need.Span}
 	var o version.Object
 	c.installing.RLock()
 	defer c.installing.RUnlock()

@@ -34,6 +34,7 @@ type Keyspace interface {
 	Sync() error
 
 	Flush(dbs []uint8) error
+	FlushMark(db uint8) version.HLC
 	Scan(db uint8, from ring.Token, visit func(t ring.Token, key []byte, o *version.Object) bool) error
 	ScanOwned(db uint8, from ring.Token, visit func(t ring.Token, key []byte, o *version.Object) bool) error
 	Size(db uint8) (keys, expires, meanTTLMS int64, ready <-chan struct{})

@@ -14,8 +14,10 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"cartwheel/cluster"
+	"cartwheel/cluster/quorum"
 	"cartwheel/server"
 	"cartwheel/store"
+	"cartwheel/store/version"
 )
 
 // startNodes starts servers over a ring of nodes in which so many hold each key.
@@ -223,6 +225,29 @@ func TestIncrementsFromAllNodesAddUp(t *testing.T) {
 		}
 	}
 	ring[1].dial().expect(fmt.Sprintf("$3\r\n%d\r\n", each*len(ring)), "GET", "n")
+}
+
+// A write that counts as written before a flush would be acknowledged, and gone.
+func TestAWriteThatWouldCountAsFlushedIsRefused(t *testing.T) {
+	keys := open(t, store.Options{})
+	n := start(t, server.Options{Keys: keys})
+	c := n.dial()
+	c.expect("+OK\r\n", "FLUSHALL")
+	mark := keys.FlushMark(0)
+	for _, before := range []version.HLC{mark - 1, mark, mark + 1} {
+		f := &quorum.Forwarded{Args: [][]byte{[]byte("SET"), []byte("k"), []byte("v")}}
+		f.Need.Span.Before = before
+		replied := make(chan string, 1)
+		n.srv.Executor().Execute(f, func(reply []byte, err error) { replied <- fmt.Sprint(string(reply), err) })
+		n.srv.Executor().Settle()
+		got, value := <-replied, c.do("GET", "k")
+		if before > mark && (got != "+OK\r\n<nil>" || value != "$1\r\nv\r\n") {
+			t.Errorf("after the flush: %q, %q", got, value)
+		}
+		if before <= mark && (!strings.HasPrefix(got, "-NOREPLICAS ") || value != "$-1\r\n") {
+			t.Errorf("before the flush: %q, %q", got, value)
+		}
+	}
 }
 
 // freeAddress is one on loopback that nobody listens on.

@@ -88,6 +88,9 @@ func (v *view) put(context version.Clock, s version.Sibling) {
 	if win := v.o.Winner(); win != nil {
 		latest = win.Written
 	}
+	if span.Before != 0 { // else it counts as written by its dot, which is above all that was heard of
+		latest = max(latest, v.c.srv.keys.FlushMark(v.c.db))
+	}
 	written, late := span.Written(s.Dot.HLC, latest)
 	if late && !sabotage.On(sabotage.LateFrameApplied) {
 		v.err = errLate
