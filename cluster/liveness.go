@@ -21,6 +21,7 @@ func (p *peer) connected(lane wire.Lane, h *wire.Hello) {
 	if p.wired.Add(1) == int32(wire.LaneCount) {
 		p.heardNS.Store(int64(p.c.uptime()))
 		p.life.Linked(true)
+		p.tried.Store(true) // now that it is up
 	}
 }
 
@@ -30,8 +31,9 @@ func (p *peer) disconnected(wire.Lane, error) {
 	}
 }
 
-// unreachable logs what will not mend itself.
+// unreachable notes that an attempt to connect has failed, and logs what will not mend itself.
 func (p *peer) unreachable(lane wire.Lane, err error) {
+	p.tried.Store(true)
 	var refused *wire.RefusedError
 	if errors.As(err, &refused) && lane == wire.Small {
 		p.c.log.Warn().Stringer("node", p.id).Str("addr", p.address()).Err(err).Msg("a node and this one do not get together")

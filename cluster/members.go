@@ -90,6 +90,11 @@ func (ps peers) Up(id ring.NodeID) bool {
 	return p != nil && p.up()
 }
 
+func (ps peers) Tried(id ring.NodeID) bool {
+	p := ps.c.peer(id)
+	return p == nil || p.tried.Load()
+}
+
 func (ps peers) Call(ctx context.Context, to ring.NodeID, msg []byte) ([]byte, error) {
 	p := ps.c.peer(to)
 	if p == nil {

@@ -20,6 +20,7 @@ type peer struct {
 	where    atomic.Pointer[string]      // its address
 	run      atomic.Pointer[[8]byte]     // of its process, as it last said
 	wired    atomic.Int32                // lanes that are connected
+	tried    atomic.Bool                 // an attempt to connect has ended
 	life     *member.Peer                // judges whether it is up
 	heardNS  atomic.Int64                // when it last answered, by uptime
 	teaching [wire.LaneCount]atomic.Bool // a ring document is on its way to it

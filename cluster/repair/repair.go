@@ -26,6 +26,8 @@ type Peers interface {
 	Ring() *ring.Ring
 	// Up says whether that node is believed to be up.
 	Up(id ring.NodeID) bool
+	// Tried says whether it is known at all: an attempt to connect has ended, in whatever way.
+	Tried(id ring.NodeID) bool
 	// Call has that node's Handle answer msg, where both are on the same epoch.
 	// It blocks until then, until it has failed or until ctx is done.
 	Call(ctx context.Context, to ring.NodeID, msg []byte) (reply []byte, err error)

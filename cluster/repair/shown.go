@@ -20,8 +20,8 @@ import (
 //     what that one has purged of it: one alone may have been rolled back, too. From then
 //     on what was forgotten is known to be (distrust).
 //  2. While it doubts a partition it does not answer reads of it as an owner, as long
-//     as there is another owner that is up to be asked. Alone it does: a node whose peers
-//     are dead must serve.
+//     as there is another owner that is up to be asked, or of which it has yet to find out
+//     whether it is. Alone it does: a node whose peers are dead must serve.
 //  3. Doubts end after a time in any case. Others are asked even then, as soon as they
 //     are up: exchanges, which find the same, need trees.
 //  4. Both sides show what they have purged by one message, which waits for no other work.
@@ -66,11 +66,16 @@ func (r *Repair) Doubts(p ring.Partition) bool {
 	r.shown.mu.Lock()
 	defer r.shown.mu.Unlock()
 	for id, unshown := range r.unshown(r.opts.Peers.Ring()) {
-		if unshown[p] && r.opts.Peers.Up(id) {
+		if unshown[p] && r.mayShow(id) {
 			return true
 		}
 	}
 	return false
+}
+
+// mayShow says whether that node is up or, for all that is known so soon after the start, may be.
+func (r *Repair) mayShow(id ring.NodeID) bool {
+	return r.opts.Peers.Up(id) || !r.opts.Peers.Tried(id) && r.opts.Now().Sub(r.shown.since) < shownWithin
 }
 
 // WaitShown returns when all others that are up have shown what they have purged of what
@@ -89,7 +94,7 @@ func (r *Repair) allShown() bool {
 	defer r.shown.mu.Unlock()
 	by := r.unshown(table)
 	for id := range by {
-		if r.opts.Peers.Up(id) {
+		if r.mayShow(id) {
 			return false
 		}
 	}

@@ -46,6 +46,32 @@ func TestANodeThatStartsDoubtsUntilAnotherOwnerHasShownItsPurge(t *testing.T) {
 	}
 }
 
+// Right after the start, a node that no connection has led to yet is no dead one.
+func TestANodeThatStartsFindsOutFirstWhoIsUp(t *testing.T) {
+	w := newWorld(t, 3, nil)
+	w.adoptRing(w.document(1, 0, 1, 2))
+	const p = ring.Partition(3)
+	now := time.Now()
+	r := w.started(0, func() time.Time { return now })
+	if err := r.askShown(context.Background(), nodeID(1)); err != nil {
+		t.Fatal(err)
+	}
+	w.nodes[2].down.Store(true)
+	w.nodes[2].unknown.Store(true)
+	if !r.Doubts(p) || r.allShown() {
+		t.Error("it takes for dead who has not been tried")
+	}
+	now = now.Add(shownWithin)
+	if r.Doubts(p) || !r.allShown() {
+		t.Error("it waits for ever for who does not answer")
+	}
+	now = now.Add(-shownWithin)
+	w.nodes[2].unknown.Store(false)
+	if r.Doubts(p) || !r.allShown() {
+		t.Error("it waits for who has refused")
+	}
+}
+
 // The first that is asked may have been rolled back, too.
 func TestANodeThatStartsDoubtsUntilAllOwnersThatAreUpHaveShown(t *testing.T) {
 	w := newWorld(t, 3, nil)

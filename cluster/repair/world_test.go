@@ -43,11 +43,12 @@ type world struct {
 // A node is its own Peers.
 type node struct {
 	*Repair
-	w     *world
-	id    ring.NodeID
-	store *store.Store
-	ring  atomic.Pointer[ring.Ring]
-	down  atomic.Bool
+	w       *world
+	id      ring.NodeID
+	store   *store.Store
+	ring    atomic.Pointer[ring.Ring]
+	down    atomic.Bool
+	unknown atomic.Bool // nobody has tried to connect to it
 }
 
 func nodeID(i int) (id ring.NodeID) {
@@ -93,6 +94,11 @@ func (n *node) Ring() *ring.Ring  { return n.ring.Load() }
 func (n *node) Up(id ring.NodeID) bool {
 	other := n.w.node(id)
 	return other != nil && !other.down.Load()
+}
+
+func (n *node) Tried(id ring.NodeID) bool {
+	other := n.w.node(id)
+	return other == nil || !other.unknown.Load()
 }
 
 func (w *world) node(id ring.NodeID) *node {
