@@ -258,12 +258,16 @@ func (c *Coordinator) Serve(x quorum.Executor) {
 
 // Poll has pollers, where there are any, watch what peers reply, so that the goroutines that serve
 // clients need not be told of it by others.
-func (c *Coordinator) Poll(pollers []quorum.Poller) { c.pollers.Store(&pollers) }
+func (c *Coordinator) Poll(pollers []quorum.Poller) {
+	if len(pollers) > 0 {
+		c.pollers.Store(&pollers)
+	}
+}
 
 // poller returns one of the pollers, nil if there is none.
 func (c *Coordinator) poller() wire.Poller {
 	pollers := c.pollers.Load()
-	if pollers == nil || len(*pollers) == 0 {
+	if pollers == nil {
 		return nil
 	}
 	return (*pollers)[int(c.polled.Add(1))%len(*pollers)]

@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"cartwheel/cluster/quorum"
@@ -10,18 +11,69 @@ import (
 	"cartwheel/store/version"
 )
 
-// deliver takes the ends of requests to a peer, all that came with one read. Where that
-// teaches a ring, which is written to the disk, it does not hold up a poller.
+// deliver takes the ends of requests to a peer, all that came with one read.
 func (p *peer) deliver(replies []wire.Reply) {
-	if p.c.pollers.Load() == nil || !slices.ContainsFunc(replies, teaches) {
+	if p.c.pollers.Load() == nil || !p.lessons.take(p, replies) {
 		p.end(replies)
-		return
+	}
+}
+
+// Lessons are replies by which this node learns a ring, which it writes to the disk: that is not to
+// hold up a poller. Those that come meanwhile and are of that ring wait, too: else their operations
+// would begin again on the ring that there was.
+type lessons struct {
+	mu      sync.Mutex // guards what follows
+	batches [][]wire.Reply
+	taking  bool   // a goroutine is at it
+	epoch   uint64 // of the newest document among them
+}
+
+// take takes a batch if it has to wait.
+func (l *lessons) take(p *peer, replies []wire.Reply) bool {
+	epoch := p.c.view.Load().epoch
+	ahead := func(r wire.Reply) bool { return r.Err == nil && r.Status == statusEpoch && r.Epoch > epoch }
+	if !slices.ContainsFunc(replies, ahead) {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.taking && !slices.ContainsFunc(replies, teaches) {
+		return false
 	}
 	replies = slices.Clone(replies)
 	for i := range replies {
-		replies[i].Payload = bytes.Clone(replies[i].Payload)
+		switch r := &replies[i]; {
+		case teaches(*r) && r.Epoch <= l.epoch:
+			r.Payload = nil // one copy is enough to learn from
+		case teaches(*r):
+			l.epoch = r.Epoch
+			fallthrough
+		default:
+			r.Payload = bytes.Clone(r.Payload)
+		}
 	}
-	p.c.running.Go(func() { p.end(replies) })
+	l.batches = append(l.batches, replies)
+	if !l.taking {
+		l.taking = true
+		p.c.running.Go(func() {
+			for batch := l.next(); batch != nil; batch = l.next() {
+				p.end(batch)
+			}
+		})
+	}
+	return true
+}
+
+// next returns the batch that has waited longest, or nil where all are done.
+func (l *lessons) next() (batch []wire.Reply) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.batches) == 0 {
+		l.taking, l.epoch = false, 0
+		return nil
+	}
+	batch, l.batches = l.batches[0], l.batches[1:]
+	return batch
 }
 
 // teaches says whether a reply has a ring document.

@@ -24,6 +24,7 @@ type peer struct {
 	life     *member.Peer                // judges whether it is up
 	heardNS  atomic.Int64                // when it last answered, by uptime
 	teaching [wire.LaneCount]atomic.Bool // a ring document is on its way to it
+	lessons  lessons                     // by it
 	unsent   atomic.Bool                 // requests wait for a flush, and it is in the coordinator's list
 	usualNS  atomic.Int64
 	drifts   atomic.Bool // its clock is too far ahead

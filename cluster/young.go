@@ -56,6 +56,9 @@ func (c *Coordinator) runHurry() {
 		if len(ops) == 0 {
 			continue
 		}
+		for _, p := range c.view.Load().peers {
+			p.link.Receive()
+		}
 		for i, op := range ops {
 			op.hurry()
 			ops[i] = nil

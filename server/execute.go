@@ -10,7 +10,8 @@ import (
 // An executor runs the commands that other nodes forward, for package cluster.
 // They run as if a client had sent them, but never go on to a third node.
 type executor struct {
-	srv *Server
+	srv   *Server
+	shard *shard
 
 	mu    sync.Mutex
 	ended []*execution // guarded by mu: they wait for a commit
@@ -32,7 +33,7 @@ func (s *Server) Executor() quorum.Executor { return &s.executor }
 func (x *executor) Execute(f *quorum.Forwarded, respond func(reply []byte, err error)) {
 	e := &execution{x: x, respond: respond}
 	s := &e.session
-	s.srv, s.shard, s.authed, s.forwarded = x.srv, x.srv.shards[0], true, true
+	s.srv, s.shard, s.authed, s.forwarded = x.srv, x.shard, true, true
 	s.addr, s.laddr = "peer", "peer"
 	s.ctx, s.cancel = x.srv.ctx, func() {}
 	s.db, s.need = f.DB, f.Need

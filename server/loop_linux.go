@@ -152,9 +152,15 @@ func hungUp(fd int) bool {
 // post has the loop call f soon.
 func (l *loop) post(f func()) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.inbox = append(l.inbox, f)
-	l.mu.Unlock()
-	if l.sleeping.Load() {
+	l.signal()
+}
+
+// signal wakes the loop if it sleeps. The caller holds mu: without it, the loop could have ended by
+// the time of the write, and the eventfd's number be a file's.
+func (l *loop) signal() {
+	if l.sleeping.Load() && l.sleeping.CompareAndSwap(true, false) {
 		_, _ = unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	}
 }
@@ -162,11 +168,9 @@ func (l *loop) post(f func()) {
 // tell has the loop advance calls of a connection.
 func (l *loop) tell(c *loopConn) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.advanced = append(l.advanced, c)
-	l.mu.Unlock()
-	if l.sleeping.Load() {
-		_, _ = unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
-	}
+	l.signal()
 }
 
 func (l *loop) register(c *loopConn) {

@@ -119,9 +119,9 @@ func New(opts Options) *Server {
 	}
 	s.handlers = newHandlers(s.table)
 	s.inner = newInner(s.table)
-	s.executor.srv = s
 	s.clients.byID = make(map[uint64]*session)
 	s.shards = []*shard{newShard(s.table)}
+	s.executor.srv, s.executor.shard = s, s.shards[0]
 	s.initLimits()
 	s.initSettings()
 	return s

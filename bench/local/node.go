@@ -64,7 +64,7 @@ func (n *Node) start(ctx context.Context) error {
 func (n *Node) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 	select {
 	case <-n.current().Exited():
-		cancel(fmt.Errorf("node %d ended after it had answered PING", n.Index))
+		cancel(fmt.Errorf("node %d ended after it had answered PING: %v", n.Index, n.current().State()))
 	case <-ctx.Done():
 	}
 }

@@ -59,6 +59,16 @@ func (s *Server) Resume() error { return s.signal(syscall.SIGCONT) }
 // Exited is closed when the process has ended, for whatever reason.
 func (s *Server) Exited() <-chan struct{} { return s.exited }
 
+// State is how the process ended; nil before Exited is closed.
+func (s *Server) State() *os.ProcessState {
+	select {
+	case <-s.exited:
+		return s.cmd.ProcessState
+	default:
+		return nil
+	}
+}
+
 // Log is the newest of what the process wrote to standard output and standard error.
 func (s *Server) Log() string { return s.log.String() }
 

@@ -115,6 +115,13 @@ func (l *Link) Flush() {
 	}
 }
 
+// Receive delivers what has arrived and its poller has not come to yet.
+func (l *Link) Receive() {
+	for _, ln := range l.lanes {
+		ln.readPolled()
+	}
+}
+
 // Close ends the connections and delivers what is in flight with ErrLost. When
 // it returns no callback runs and none will.
 func (l *Link) Close() {

@@ -14,11 +14,10 @@ func (r *receiving) poll(ctx context.Context, conn net.Conn, box *outbox, p Poll
 	if fd < 0 {
 		return nil
 	}
-	defer syscall.Close(fd)
 	broken := make(chan error, 1)
 	var w polled
 	w.read = func(hup bool) (more bool) {
-		n, err := r.reader.fillNow(fd)
+		n, all, err := r.reader.fillNow(fd)
 		if n > 0 {
 			err = r.deliver(n)
 		}
@@ -28,26 +27,36 @@ func (r *receiving) poll(ctx context.Context, conn net.Conn, box *outbox, p Poll
 		}
 		// A short read has emptied the socket: the next bytes make a new edge, but for a
 		// close, which may have come with these.
-		return err == nil && n > 0 && (hup || r.reader.full)
+		return err == nil && n > 0 && (hup || !all)
 	}
 	stop, gone := p.Watch(fd, w.ready)
 	if stop == nil {
+		_ = syscall.Close(fd)
 		return nil
 	}
 	r.ln.polled.Store(&w)
-	defer w.end()
-	defer r.ln.polled.Store(nil)
-	defer stop()
+	var err error
 	select {
-	case err := <-broken:
-		return err
+	case err = <-broken:
 	case <-box.done:
-		return net.ErrClosed // box knows why
+		err = net.ErrClosed // box knows why
 	case <-ctx.Done():
-		return ctx.Err()
+		err = ctx.Err()
 	case <-gone:
+	}
+	r.ln.polled.Store(nil)
+	w.end()
+	if err == nil {
+		_ = syscall.Close(fd)
 		return nil
 	}
+	// What was in flight is lost now, and not when the poller comes to it; the peer sees the end, too.
+	_ = syscall.Shutdown(fd, syscall.SHUT_RDWR)
+	go func() {
+		stop()
+		_ = syscall.Close(fd)
+	}()
+	return err
 }
 
 // duplicate returns another descriptor of a bare TCP connection, or -1. Go's own poller does
@@ -71,20 +80,22 @@ func duplicate(conn net.Conn) int {
 	return fd
 }
 
-// fillNow is fill that does not wait: where there is nothing it returns 0.
-func (r *frameReader) fillNow(fd int) (n int, err error) {
+// fillNow is fill that does not wait: where there is nothing it returns 0. It says whether that
+// was all there is.
+func (r *frameReader) fillNow(fd int) (n int, all bool, err error) {
 	r.room()
+	room := len(r.buf) - r.end
 	n, errno := callNow(syscall.SYS_READ, uintptr(fd), r.buf[r.end:])
 	switch {
 	case errno == syscall.EAGAIN:
 		r.full = false
-		return 0, nil
+		return 0, true, nil
 	case errno != 0:
-		return 0, errno
+		return 0, false, errno
 	case n == 0:
-		return 0, io.EOF
+		return 0, false, io.EOF
 	}
 	r.end += n
-	r.full = r.end == len(r.buf)
-	return n, nil
+	r.full = n == room
+	return n, n < min(room, directBytesMax), nil
 }

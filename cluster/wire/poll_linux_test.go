@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -181,5 +182,36 @@ func TestWhatIsInFlightIsLostWithAWatchedConnection(t *testing.T) {
 	r.Link.Close()
 	if now, ever := p.polled(); now != 0 || ever == 0 {
 		t.Errorf("%d connections are watched, %d were", now, ever)
+	}
+}
+
+// One call reads so much and no more, whatever room there is: what it leaves makes no new edge.
+func TestAReadThatWasCutOffIsNotTakenForAll(t *testing.T) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fds[0])
+	defer syscall.Close(fds[1])
+	const backlog = directBytesMax + 100
+	if err := syscall.SetsockoptInt(fds[0], syscall.SOL_SOCKET, syscall.SO_SNDBUF, 4*backlog); err != nil {
+		t.Fatal(err)
+	}
+	sent := 0
+	for sent < backlog {
+		n, err := syscall.Write(fds[0], make([]byte, backlog-sent))
+		if err != nil {
+			t.Skipf("the system holds %d bytes and no more: %v", sent, err)
+		}
+		sent += n
+	}
+	r := frameReader{buf: make([]byte, readBytesKeep)}
+	for _, want := range []struct {
+		n   int
+		all bool
+	}{{directBytesMax, false}, {100, true}, {0, true}} {
+		if n, all, err := r.fillNow(fds[1]); n != want.n || all != want.all || err != nil {
+			t.Errorf("%d bytes, all is %t, %v, want %+v", n, all, err, want)
+		}
 	}
 }

@@ -5,37 +5,38 @@ import (
 	"sync/atomic"
 )
 
-// A polled connection is read by a poller, when there is something, and by the sweeper of its link
-// where the poller does not come to it: its goroutine may be waiting for a disk, which is
-// no reason to take what peers have answered in time for late.
+// A polled connection is read by a poller, when there is something; by the sweeper of its link, at
+// each tick, and by whoever is about to give up on answers: the poller's goroutine may be waiting
+// for a disk, which is no reason to take what peers have answered in time for late.
+//
+// Nobody waits for another who reads: that one reads on.
 type polled struct {
-	calls atomic.Uint64 // by the poller
-	seen  uint64        // the sweeper's: calls at its last tick
+	missed atomic.Bool // somebody has come while another read
 
 	mu   sync.Mutex // held while it is read
 	read func(hup bool) (more bool)
 	over bool // it is not read any more
 }
 
+// ready reads once, and says whether there may be more. The poller calls it.
 func (w *polled) ready(hup bool) (more bool) {
-	w.calls.Add(1)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return !w.over && w.read(hup)
+	w.missed.Store(true)
+	if !w.mu.TryLock() {
+		return false
+	}
+	w.missed.Store(false)
+	more = !w.over && w.read(hup)
+	w.mu.Unlock()
+	return more || w.missed.Load()
 }
 
-// sweep reads what there is, if the poller has not been here since the last tick.
-func (w *polled) sweep() {
-	if calls := w.calls.Load(); calls != w.seen {
-		w.seen = calls
-		return
-	}
-	if !w.mu.TryLock() {
-		return
-	}
-	defer w.mu.Unlock()
-	for more := true; more && !w.over; {
-		more = w.read(false)
+// readAll reads what there is.
+func (w *polled) readAll() {
+	for w.missed.Store(true); w.missed.Load() && w.mu.TryLock(); w.mu.Unlock() {
+		w.missed.Store(false)
+		for more := true; more && !w.over; {
+			more = w.read(true)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ const (
 	tick         = tickMS * time.Millisecond
 	idleTicksMax = 100 // until the sweeper rests
 	silenceMaxMS = int64(silenceMax / time.Millisecond)
+	stoodStillMS = 10 * tickMS // between two ticks: this process did, or its machine
 )
 
 // startSweeping has the sweeper tick. Send does so behind putting something in
@@ -38,15 +39,19 @@ func (l *Link) tickUntilIdle(ctx context.Context) bool {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	var replies []Reply
+	lastMS := l.nowMS()
 	for idle := 0; ; idle++ {
 		select {
 		case <-ctx.Done():
 			return false
 		case <-ticker.C:
 		}
+		sinceMS := l.nowMS() - lastMS
+		lastMS += sinceMS
 		for _, ln := range l.lanes {
-			if w := ln.polled.Load(); w != nil {
-				w.sweep()
+			ln.readPolled()
+			if sinceMS > stoodStillMS {
+				continue // let those read who have stood still too, before anything counts as late
 			}
 			var waiting bool
 			replies, waiting = ln.sweep(replies[:0])
@@ -61,6 +66,12 @@ func (l *Link) tickUntilIdle(ctx context.Context) bool {
 		if idle >= idleTicksMax && l.rest() {
 			return true
 		}
+	}
+}
+
+func (ln *lane) readPolled() {
+	if w := ln.polled.Load(); w != nil {
+		w.readAll()
 	}
 }
 
