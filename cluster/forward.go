@@ -150,7 +150,7 @@ func (fw *forward) end(reply *wire.Reply) {
 		if fw.f.Again && fw.send(ring.NodeID{}) == nil {
 			return
 		}
-		time.AfterFunc(movedPause, func() { fw.done.ForwardDone(nil, quorum.ErrMoved) })
+		time.AfterFunc(movedPause, func() { fw.done.ForwardDone(nil, wireError(quorum.ErrMoved)) })
 		return
 	case notRun && fw.tries < callTries:
 		fw.tries++
