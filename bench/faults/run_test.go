@@ -98,24 +98,39 @@ func TestARunFindsEachFlaw(t *testing.T) {
 	// They mostly wait: all at once.
 	var running sync.WaitGroup
 	for flaw, workloads := range flaws {
-		f := startFake(t, 5, flaw)
 		running.Go(func() {
-			report, err := runFake(f, workloads)
-			if err != nil {
-				t.Errorf("%s: %v", flaw, err)
-				return
-			}
-			if len(report.Verdicts) != len(workloads) || report.Broken() == 0 {
-				t.Errorf("%s: %d verdicts, %d broken", flaw, len(report.Verdicts), report.Broken())
-			}
-			for _, v := range report.Verdicts {
-				if len(v.Violations) == 0 {
-					t.Errorf("%s: %s did not notice:\n%s", flaw, v.Workload, printed(t, report))
+			unnoticed := workloads
+			for range flawRunsMax {
+				if unnoticed = notNoticed(t, flaw, unnoticed); len(unnoticed) == 0 {
+					return
 				}
 			}
+			t.Errorf("%s: in %d runs %q did not notice", flaw, flawRunsMax, unnoticed)
 		})
 	}
 	running.Wait()
+}
+
+// flawRunsMax is how many runs it may take: how many commands one of them has depends on the machine,
+// and some flaws show only where a fault meets the right command.
+const flawRunsMax = 3
+
+// notNoticed runs workloads on a flawed store, and returns those that did not notice.
+func notNoticed(t *testing.T, flaw string, workloads []string) (unnoticed []string) {
+	report, err := runFake(startFake(t, 5, flaw), workloads)
+	if err != nil {
+		t.Errorf("%s: %v", flaw, err)
+		return nil
+	}
+	if len(report.Verdicts) != len(workloads) {
+		t.Errorf("%s: %d verdicts", flaw, len(report.Verdicts))
+	}
+	for _, v := range report.Verdicts {
+		if len(v.Violations) == 0 {
+			unnoticed = append(unnoticed, v.Workload)
+		}
+	}
+	return unnoticed
 }
 
 // TestAvailabilityFindsAnError: with all nodes dead, those connected to the dead ones see errors.
