@@ -137,6 +137,7 @@ func Start(ctx context.Context, opts Options) (_ *Coordinator, err error) {
 		opts.Network = tcp{}
 	}
 	c := &Coordinator{opts: opts, log: opts.Store.Log, started: time.Now(), run: newRun(), stop: make(chan struct{}), executes: make(chan struct{})}
+	c.young.wake = make(chan struct{}, 1)
 	c.opts.TLS = peerTLS(opts.TLS)
 	c.serving, c.cancel = context.WithCancel(context.Background())
 	c.view.Store(&view{alone: true})

@@ -9,21 +9,38 @@ import (
 // began. Those that wait longer than is usual are hurried: a further node is
 // asked.
 type young struct {
-	mu  sync.Mutex
-	ops []*operation // guarded by mu
+	wake chan struct{} // has runHurry tick
+
+	mu      sync.Mutex // guards what follows
+	ops     []*operation
+	ticking bool // runHurry does
 }
 
 const (
 	hurryTick = 5 * time.Millisecond
 	hurryMin  = 10 * time.Millisecond
 	hurryMax  = 100 * time.Millisecond
+	// idleHurriesMax is how many ticks without an operation there are until the next has to wake runHurry.
+	idleHurriesMax = 20
 )
 
 // add takes a reference to the operation that the caller has counted.
 func (y *young) add(op *operation) {
 	y.mu.Lock()
+	defer y.mu.Unlock()
 	y.ops = append(y.ops, op)
-	y.mu.Unlock()
+	if !y.ticking {
+		y.ticking = true
+		y.wake <- struct{}{} // runHurry has taken the one before, or it would tick
+	}
+}
+
+// rest reports whether there is nothing to tick for, until there is.
+func (y *young) rest() bool {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.ticking = len(y.ops) > 0
+	return !y.ticking
 }
 
 // take removes and returns those that began before a time.
@@ -43,19 +60,36 @@ func (y *young) take(before time.Duration, into []*operation) []*operation {
 
 // runHurry hurries what is slow, until the coordinator closes.
 func (c *Coordinator) runHurry() {
-	tick := time.NewTicker(hurryTick)
-	defer tick.Stop()
-	var ops []*operation
 	for {
 		select {
 		case <-c.stop:
 			return
+		case <-c.young.wake:
+		}
+		if !c.hurryUntilIdle() {
+			return
+		}
+	}
+}
+
+func (c *Coordinator) hurryUntilIdle() bool {
+	tick := time.NewTicker(hurryTick)
+	defer tick.Stop()
+	var ops []*operation
+	for idle := 0; ; idle++ {
+		select {
+		case <-c.stop:
+			return false
 		case <-tick.C:
 		}
 		ops = c.young.take(c.uptime()-c.patience(), ops)
 		if len(ops) == 0 {
+			if idle >= idleHurriesMax && c.young.rest() {
+				return true
+			}
 			continue
 		}
+		idle = 0
 		for _, p := range c.view.Load().peers {
 			p.link.Receive()
 		}

@@ -8,6 +8,8 @@ const (
 	// steadyMax that it stays up.
 	steadyMin = time.Second
 	steadyMax = 30 * time.Second
+	// stoodStillAfter is how long after the last one an observation says nothing about others.
+	stoodStillAfter = 5 * livenessTick
 )
 
 // A judge decides whether one peer is up, from what it is told. It is pure: time
@@ -33,6 +35,7 @@ type judge struct {
 	answers     uint64    // as observed last
 	quietSince  time.Time // since then requests are under way without an answer
 	answeredAt  time.Time
+	observedAt  time.Time
 	upSince     time.Time // zero while down
 	steadyAfter time.Duration
 }
@@ -85,11 +88,13 @@ func (j *judge) gossiped(alive bool, now time.Time) {
 	j.turned(now)
 }
 
-// observe tells, every now and then, whether requests are under way and how many
+// observe tells, at every tick, whether requests are under way and how many
 // answers there have been in all.
 func (j *judge) observe(pending bool, answers uint64, now time.Time) {
 	j.counted(answers, now)
-	if !pending || !j.link {
+	stoodStill := now.Sub(j.observedAt) > stoodStillAfter // this process: answers may have come, and not be read
+	j.observedAt = now
+	if !pending || !j.link || stoodStill {
 		j.quietSince = now
 	}
 	j.overdue = j.overdue || pending && now.Sub(j.quietSince) >= j.suspectAfter

@@ -15,6 +15,11 @@ func newJudge() *judge { return &judge{suspectAfter: 200 * time.Millisecond, sus
 
 func TestWhoIsUp(t *testing.T) {
 	linked := func(j *judge) { j.linked(true, ms(0)) }
+	asked := func(j *judge, from, to int) { // and not answered
+		for at := from; at <= to; at += 20 {
+			j.observe(true, 0, ms(at))
+		}
+	}
 	for _, c := range []struct {
 		name  string
 		steps func(j *judge)
@@ -25,11 +30,13 @@ func TestWhoIsUp(t *testing.T) {
 		{"a link", linked, true},
 		{"a link that broke", func(j *judge) { linked(j); j.linked(false, ms(1)) }, false},
 		{"idle for long", func(j *judge) { linked(j); j.observe(false, 0, ms(5000)) }, true},
-		{"asked a moment ago", func(j *judge) { linked(j); j.observe(true, 0, ms(199)) }, true},
-		{"asked for 200 ms", func(j *judge) { linked(j); j.observe(true, 0, ms(200)) }, false},
+		{"asked a moment ago", func(j *judge) { linked(j); asked(j, 0, 180) }, true},
+		{"asked for 200 ms", func(j *judge) { linked(j); asked(j, 0, 200) }, false},
+		{"asked for 200 ms in which this process stood still", func(j *judge) { linked(j); asked(j, 0, 40); asked(j, 240, 420) }, true},
+		{"asked for 200 ms since this process stood still", func(j *judge) { linked(j); asked(j, 0, 40); asked(j, 240, 440) }, false},
 		{"asked and answering others", func(j *judge) { linked(j); j.observe(true, 1, ms(150)); j.observe(true, 1, ms(300)) }, true},
 		{"asked first after an idle time", func(j *judge) { linked(j); j.observe(false, 0, ms(1000)); j.observe(true, 0, ms(1010)) }, true},
-		{"answered after all", func(j *judge) { linked(j); j.observe(true, 0, ms(200)); j.answered(ms(201)) }, true},
+		{"answered after all", func(j *judge) { linked(j); asked(j, 0, 200); j.answered(ms(201)) }, true},
 		{"two timeouts", func(j *judge) { linked(j); j.timedOut(2, ms(1)) }, true},
 		{"three timeouts", func(j *judge) { linked(j); j.timedOut(2, ms(1)); j.timedOut(1, ms(2)) }, false},
 		{"an answer between timeouts", func(j *judge) { linked(j); j.timedOut(2, ms(1)); j.answered(ms(2)); j.timedOut(2, ms(3)) }, true},
