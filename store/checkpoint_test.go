@@ -104,7 +104,7 @@ func TestWhatAPowerCutBringsBackIsSwept(t *testing.T) {
 // After a power cut the log is the commits up to some one of them, also where it was
 // not synced before it was begun anew.
 func TestACrashLeavesAPrefixOverARotation(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range uint64(cases(200)) {
 		fs := vfs.NewCrashableMem()
 		l, _, err := openLog(fs, "", SyncEverysec, logPosition{}, nil)
 		if err != nil {
@@ -366,7 +366,7 @@ func TestAScanDoesNotMakeEverysecWaitForTheDisk(t *testing.T) {
 
 // Whatever is done one after the other is there after a kill; in always after a power cut.
 func TestAModelOfAllOperations(t *testing.T) {
-	for seed := range uint64(15) {
+	for seed := range uint64(cases(15)) {
 		r := newRand(seed)
 		fs := vfs.NewCrashableMem()
 		opts := memOptions(fs)

@@ -28,6 +28,14 @@ func newFakeClock(ms int64) *fakeClock {
 
 func (c *fakeClock) now() time.Time { return time.UnixMilli(c.ms.Load()) }
 
+// cases is how many of n random cases are drawn: a fifth with -short, as package rapid has it.
+func cases(n int) int {
+	if testing.Short() {
+		return n / 5
+	}
+	return n
+}
+
 func everythingIsStable(ring.Partition) version.HLC { return ^version.HLC(0) }
 
 // memOptions are those of a small store on fs that sweeps only when told to.

@@ -158,7 +158,7 @@ func TestACrashLeavesAPrefixOfTheLog(t *testing.T) {
 			t.Fatal(err)
 		}
 		var want []string
-		for n := range 60 {
+		for n := range cases(60) {
 			rows := commitOf(n)
 			want = append(want, string(rows.encode(nil)))
 			if err := l.append(rows); err != nil {
