@@ -15,8 +15,8 @@ import (
 // An asked is a node that is asked over RESP.
 type asked struct {
 	addr     string
-	password string // "": none
-	tls      bool
+	password string      // "": none
+	tls      *tls.Config // nil: none
 	timeout  time.Duration
 }
 
@@ -49,9 +49,8 @@ func (a *asked) dial() (net.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("nothing answers: %w", err)
 	}
-	if a.tls {
-		// Who runs this asks a node that was named, not whoever has its certificate.
-		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+	if a.tls != nil {
+		conn = tls.Client(conn, a.tls)
 	}
 	if err := conn.SetDeadline(time.Now().Add(a.timeout)); err != nil {
 		return nil, errors.Join(err, conn.Close())

@@ -19,8 +19,8 @@ type clusterCommand struct {
 type clusterFlags struct {
 	Addr         string `help:"Address of any node. Default ${default}." default:"127.0.0.1:6379" placeholder:"HOST:PORT"`
 	PasswordFile string `help:"File whose first line is the password." placeholder:"FILE" type:"path"`
-	TLS          bool   `help:"Speak TLS; the certificate is not checked."`
 	JSON         bool   `help:"Print JSON." name:"json"`
+	tlsFlags
 }
 
 func (c *clusterFlags) node(timeout time.Duration) (*asked, error) {
@@ -28,7 +28,11 @@ func (c *clusterFlags) node(timeout time.Duration) (*asked, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &asked{addr: c.Addr, password: password, tls: c.TLS, timeout: timeout}, nil
+	config, err := c.config(c.Addr)
+	if err != nil {
+		return nil, err
+	}
+	return &asked{addr: c.Addr, password: password, tls: config, timeout: timeout}, nil
 }
 
 // printJSON prints what a command with --json prints.

@@ -94,8 +94,12 @@ func (c *clusterFlags) askPlan(timeout time.Duration, change []string, what stri
 // again returns the flags that ask the same node again.
 func (c *clusterFlags) again() (flags string) {
 	flags = " --addr " + c.Addr
-	if c.PasswordFile != "" {
-		flags += " --password-file " + strconv.Quote(c.PasswordFile)
+	for _, file := range [][2]string{
+		{"--password-file", c.PasswordFile}, {"--tls-server-ca", c.TLSServerCA}, {"--tls-cert", c.TLSCert}, {"--tls-key", c.TLSKey},
+	} {
+		if file[1] != "" {
+			flags += " " + file[0] + " " + strconv.Quote(file[1])
+		}
 	}
 	if c.TLS {
 		flags += " --tls"

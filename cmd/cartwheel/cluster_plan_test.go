@@ -60,7 +60,7 @@ only with --force: something in the way
 
 // What is pasted does what was planned, and not another thing.
 func TestAPlanSaysHowItIsApplied(t *testing.T) {
-	flags := clusterFlags{Addr: "h:1", TLS: true, PasswordFile: "/a file"}
+	flags := clusterFlags{Addr: "h:1", PasswordFile: "/a file", tlsFlags: tlsFlags{TLS: true}}
 	moving := planOfLeave()
 	atRest := planOfLeave()
 	atRest.Transfers, atRest.Obstacles = atRest.Transfers[:2], nil

@@ -11,20 +11,23 @@ import (
 
 type pingCommand struct {
 	Addr    string        `help:"Address of the node." default:"127.0.0.1:6379" placeholder:"HOST:PORT"`
-	TLS     bool          `help:"Speak TLS; the certificate is not checked."`
 	Timeout time.Duration `help:"How long to wait." default:"3s"`
+	tlsFlags
 }
 
 // Run succeeds if the node answers PING, with or without asking for a password.
 func (p *pingCommand) Run() error {
+	config, err := p.config(p.Addr)
+	if err != nil {
+		return err
+	}
 	dialer := &net.Dialer{Timeout: p.Timeout}
 	conn, err := dialer.Dial("tcp", p.Addr)
 	if err != nil {
 		return err
 	}
-	if p.TLS {
-		// A health check asks whether the server answers, not who it is.
-		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+	if config != nil {
+		conn = tls.Client(conn, config)
 	}
 	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(p.Timeout)); err != nil {
