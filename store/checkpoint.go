@@ -54,20 +54,21 @@ func (s *Store) commitRows(rows *rowBatch, seq uint64) error {
 	if rows.empty() {
 		return nil
 	}
+	if len(rows.gone) > 0 {
+		return s.commitRanges(rows, seq)
+	}
 	if err := s.commitLog.append(rows); err != nil {
 		return err
 	}
 	g := &s.gathered
 	g.mu.Lock()
-	g.seq = seq
-	if len(rows.gone) == 0 {
-		g.rows.gather(rows)
+	if err := s.reached(seq); err != nil {
+		g.mu.Unlock()
+		return err
 	}
+	g.rows.gather(rows)
 	bytes, retiring := g.rows.bytes, g.retiring
 	g.mu.Unlock()
-	if len(rows.gone) > 0 {
-		return s.commitRanges(rows, seq)
-	}
 	length := s.commitLog.current.bytes
 	if retiring != nil && length >= logStallTimes*s.logBytes {
 		if err := s.awaitRetired(retiring); err != nil {
@@ -90,14 +91,31 @@ func (s *Store) commitRows(rows *rowBatch, seq uint64) error {
 	return err
 }
 
-// commitRanges gives Pebble a batch by which ranges of rows go, when it has all
-// before.
+// reached notes that the log has a commit, whose rows are now to be found among what is
+// gathered. Not where writes have been stopped meanwhile: readers have then been given back
+// what was before it. The caller holds gathered.mu.
+func (s *Store) reached(seq uint64) error {
+	if failure := s.failure.Load(); failure != nil {
+		return *failure
+	}
+	s.gathered.seq = seq
+	return nil
+}
+
+// commitRanges commits a batch by which ranges of rows go, when Pebble has all before,
+// and gives it to Pebble.
 func (s *Store) commitRanges(rows *rowBatch, seq uint64) error {
-	at := s.commitLog.position()
 	if err := s.checkpointAll(); err != nil {
 		return err
 	}
-	return s.await(s.start(&checkpointing{rows: rows, seq: seq, at: at}))
+	if err := s.commitLog.append(rows); err != nil {
+		return err
+	}
+	c := &checkpointing{rows: rows, seq: seq, at: s.commitLog.position()}
+	if err := s.start(c); err != nil {
+		return err
+	}
+	return s.await(c)
 }
 
 // A checkpointing is one checkpoint.
@@ -111,20 +129,22 @@ type checkpointing struct {
 }
 
 // start begins a checkpoint, while none is under way.
-func (s *Store) start(c *checkpointing) *checkpointing {
+func (s *Store) start(c *checkpointing) error {
 	c.done = make(chan struct{})
 	g := &s.gathered
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	if c.rows == nil {
 		c.rows, g.rows = g.rows, &rowBatch{}
+	} else if err := s.reached(c.seq); err != nil {
+		return err
 	}
 	g.writing = c
 	if c.retire != 0 {
 		g.retiring = make(chan struct{})
 	}
-	g.mu.Unlock()
 	s.checkpoints.Go(func() { s.run(c) })
-	return c
+	return nil
 }
 
 // beginCheckpoint begins a checkpoint of all commits up to seq, while none is under
@@ -138,7 +158,7 @@ func (s *Store) beginCheckpoint(seq uint64, retire bool) (*checkpointing, error)
 		}
 		c.retire = s.commitLog.current.number
 	}
-	return s.start(c), nil
+	return c, s.start(c)
 }
 
 // run is the goroutine of a checkpoint. A failure stops the writes: what was gathered

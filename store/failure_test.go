@@ -13,6 +13,9 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"cartwheel/cluster/ring"
+	"cartwheel/store/version"
 )
 
 // A fault makes the operations of some kinds on files whose name holds part
@@ -218,6 +221,64 @@ func TestAfterAFailureReadsShowNothingThatWasNeverCommitted(t *testing.T) {
 		t.Fatalf("commit: %v", err)
 	}
 	wantRead(t, s, 0, "k", "committed")
+}
+
+// A stopper stops a store's writes while a commit is being written to the log, as a sync that
+// fails beside it does.
+type stopper struct{ s atomic.Pointer[Store] }
+
+func (f *stopper) MaybeError(op errorfs.Op) error {
+	if s := f.s.Load(); s != nil && op.Kind == errorfs.OpFileWrite && strings.Contains(op.Path, ".log") {
+		s.fail(errorfs.ErrInjected)
+	}
+	return nil
+}
+
+func (f *stopper) String() string { return "writes stop" }
+
+// A commit that was on its way to the log when writes stopped is refused, and its rows are not
+// given to Pebble afterwards, where they would be seen as soon as the caches have let go of what was.
+func TestACommitThatMeetsAFailureIsNotSeenLater(t *testing.T) {
+	for name, ranges := range map[string]bool{"rows": false, "ranges of rows": true} {
+		t.Run(name, func(t *testing.T) {
+			f := &stopper{}
+			s := openStore(t, memOptions(faulty(vfs.NewMem(), f)))
+			for i := range s.cache.shards {
+				s.cache.shards[i].budget = 400
+			}
+			mustSet(t, s, 0, "k", "committed")
+			if _, err := do(s, 0, "k", write{value: "open"}); err != nil {
+				t.Fatal(err)
+			}
+			if ranges {
+				s.open.mu.Lock()
+				s.open.rows.removeRange([]byte{prefixExpiry}, prefixEnd(prefixExpiry))
+				s.open.mu.Unlock()
+			}
+			f.s.Store(s)
+			if err := s.Commit(s.openSeq()); !errors.Is(err, ErrCommit) {
+				t.Fatalf("commit: %v", err)
+			}
+			wantRead(t, s, 0, "k", "committed")
+			for n := range 3000 { // they push it out of the cache
+				read(s, 0, fmt.Sprint("other", n))
+			}
+			wantRead(t, s, 0, "k", "committed")
+			wantScan := func(k Key, o *version.Object) bool {
+				if got := string(o.Siblings[0].Payload); got != "committed" {
+					t.Errorf("a scan sees %q", got)
+				}
+				return true
+			}
+			if err := s.Scan(0, ^ring.Token(0), wantScan); err != nil {
+				t.Fatal(err)
+			}
+			for n := range 3000 {
+				read(s, 0, fmt.Sprint("another", n))
+			}
+			wantRead(t, s, 0, "k", "committed")
+		})
+	}
 }
 
 func TestNoHLCIsIssuedThatTheLeaseDoesNotCover(t *testing.T) {
