@@ -55,16 +55,19 @@ type operation struct {
 	ownCounted bool         // this node's hints count for an owner
 
 	// of a write
-	change  version.Change // while it is applied
-	changed bool
-	dot     version.Dot
-	plain   bool
-	later   version.HLC // of a sibling that wins against it
-	tries   int
-	stands  int         // the index of the owner that this node counts for: itself, or one that is down
-	stood   ring.NodeID // that one, if it is not this node; it may have another index in another ring
-	text    []byte
-	vouched version.HLC // what was stable here before text was read
+	change      version.Change // while it is applied
+	changed     bool
+	dot         version.Dot
+	plain       bool
+	later       version.HLC // of a sibling that wins against it
+	tries       int
+	parked      bool
+	parks       int
+	parkedUntil time.Duration // it is sent again
+	stands      int           // the index of the owner that this node counts for: itself, or one that is down
+	stood       ring.NodeID   // that one, if it is not this node; it may have another index in another ring
+	text        []byte
+	vouched     version.HLC // what was stable here before text was read
 }
 
 type kind uint8

@@ -160,14 +160,23 @@ func (op *operation) canWrite() error {
 	}
 	op.tally = quorum.NewTally(pl.owners, w, pl.next, wNext)
 	op.tally.Ack(self)
+	if !op.inReach() {
+		return quorum.ErrNoReplicas
+	}
+	return nil
+}
+
+// inReach says whether the write can have the acknowledgements that it lacks.
+func (op *operation) inReach() bool {
+	pl := op.place
 	reach, standIns := op.tally, 0
 	for i, p := range pl.nodes {
-		if up(p) {
+		if up(p) || !p.tried.Load() { // a node that has just joined will be up in a moment
 			reach.Ack(i)
 		}
 	}
 	if reach.Enough() {
-		return nil
+		return true
 	}
 	if !op.need.Strict {
 		for _, p := range pl.fallbacks() {
@@ -182,10 +191,7 @@ func (op *operation) canWrite() error {
 			standIns--
 		}
 	}
-	if reach.Enough() {
-		return nil
-	}
-	return quorum.ErrNoReplicas
+	return reach.Enough()
 }
 
 // sendAll sends the object to all nodes of its place, in a new round.
@@ -267,14 +273,54 @@ func (op *operation) putReply(r *request, reply *wire.Reply) (notify func()) {
 // count ends a write that has its acknowledgements, or will never have them.
 func (op *operation) count() (notify func()) {
 	switch {
-	case op.ended:
+	case op.ended, op.parked:
 		return nil
 	case op.tally.Enough():
 		return op.tell(nil)
 	case op.tally.Hopeless() || !op.underWay():
-		return op.tell(wireError(errUnknown))
+		return op.park()
 	}
 	return nil
+}
+
+// park ends a write that has too few to answer it; not at once: a connection that broke is soon made
+// anew, and a node that has just joined soon connected.
+func (op *operation) park() (notify func()) {
+	now := op.c.uptime()
+	op.parkedUntil = now + hurryTick<<op.parks
+	op.parks++
+	if op.parkedUntil-op.began > parkedMax || !op.c.young.park(op) {
+		return op.tell(wireError(errUnknown))
+	}
+	op.parked = true
+	op.round++ // what still comes of the last does not matter
+	op.refs++
+	return nil
+}
+
+// parkedMax is how long after its beginning a write may still be sent again.
+const parkedMax = requestTimeout / 2
+
+// again sends a parked write to those there are now: all of it once more, which changes nothing where it is.
+func (op *operation) again() {
+	op.mu.Lock()
+	op.parked = false
+	v := op.c.view.Load()
+	op.begin(v, v.partition(op.key))
+	op.retally()
+	notify := func() (notify func()) {
+		switch {
+		case v.left:
+			return op.tell(wireError(errUnknown))
+		case !op.inReach():
+			return op.park()
+		}
+		return op.sendAll()
+	}()
+	op.unref()
+	if notify != nil {
+		notify()
+	}
 }
 
 // standsIn returns the index of the owner that this node takes writes for, because

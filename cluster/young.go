@@ -1,19 +1,23 @@
 package cluster
 
 import (
+	"math"
+	"slices"
 	"sync"
 	"time"
 )
 
 // The young are the operations that wait for others, in the order in which they
 // began. Those that wait longer than is usual are hurried: a further node is
-// asked.
+// asked. And writes are parked here that have lost those that were to answer, until they are sent again.
 type young struct {
 	wake chan struct{} // has runHurry tick
 
 	mu      sync.Mutex // guards what follows
 	ops     []*operation
+	parked  []*operation
 	ticking bool // runHurry does
+	closed  bool
 }
 
 const (
@@ -29,9 +33,50 @@ func (y *young) add(op *operation) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	y.ops = append(y.ops, op)
+	y.tick()
+}
+
+// tick has runHurry tick; the caller holds mu.
+func (y *young) tick() {
 	if !y.ticking {
 		y.ticking = true
 		y.wake <- struct{}{} // runHurry has taken the one before, or it would tick
+	}
+}
+
+// park takes a reference to the operation, which the caller counts, unless runHurry has ended.
+func (y *young) park(op *operation) bool {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if y.closed {
+		return false
+	}
+	y.parked = append(y.parked, op)
+	y.tick()
+	return true
+}
+
+// due removes and returns the parked that are to be sent again by a time.
+func (y *young) due(now time.Duration) (ops []*operation) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.parked = slices.DeleteFunc(y.parked, func(op *operation) bool {
+		due := op.parkedUntil <= now
+		if due {
+			ops = append(ops, op)
+		}
+		return due
+	})
+	return ops
+}
+
+// close has nothing be parked any more.
+func (y *young) close() {
+	y.mu.Lock()
+	y.closed = true
+	y.mu.Unlock()
+	for _, op := range y.due(math.MaxInt64) {
+		op.again()
 	}
 }
 
@@ -39,7 +84,7 @@ func (y *young) add(op *operation) {
 func (y *young) rest() bool {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	y.ticking = len(y.ops) > 0
+	y.ticking = len(y.ops)+len(y.parked) > 0
 	return !y.ticking
 }
 
@@ -60,6 +105,7 @@ func (y *young) take(before time.Duration, into []*operation) []*operation {
 
 // runHurry hurries what is slow, until the coordinator closes.
 func (c *Coordinator) runHurry() {
+	defer c.young.close()
 	for {
 		select {
 		case <-c.stop:
@@ -81,6 +127,13 @@ func (c *Coordinator) hurryUntilIdle() bool {
 		case <-c.stop:
 			return false
 		case <-tick.C:
+		}
+		parked := c.young.due(c.uptime())
+		for _, op := range parked {
+			op.again()
+		}
+		if len(parked) > 0 {
+			c.Kick()
 		}
 		ops = c.young.take(c.uptime()-c.patience(), ops)
 		if len(ops) == 0 {

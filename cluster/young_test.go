@@ -1,0 +1,77 @@
+package cluster
+
+import (
+	"testing"
+	"time"
+
+	"cartwheel/cluster/quorum"
+	"cartwheel/store/version"
+)
+
+// holds says whether a node has an object of a key.
+func holds(c *Coordinator, key string) bool {
+	var o version.Object
+	_, err := c.store.Get(0, []byte(key), &o)
+	return err == nil && o.Winner() != nil
+}
+
+// A write whose replicas are lost while they are at it is sent again when they are back.
+func TestAWriteOutlivesConnectionsThatBreak(t *testing.T) {
+	for _, strict := range []bool{false, true} {
+		w := newWorldOf(t, 3, 3, quiet)
+		for i := 1; i < 3; i++ {
+			w.net.setCut(address(i), address(0), true) // no answer arrives
+		}
+		ended := make(chan error, 1)
+		go func() {
+			ended <- update(w.nodes[0], 0, "k", quorum.Need{Strict: strict}, overwrite{value: []byte("v"), plain: true})
+		}()
+		until(t, "they have it", func() bool { return holds(w.nodes[1], "k") && holds(w.nodes[2], "k") })
+		w.net.breakSome(1)
+		w.net.heal()
+		if err := <-ended; err != nil {
+			t.Errorf("strict is %t: %v", strict, err)
+		}
+	}
+}
+
+// Nor does it wait longer than half a second where they stay away.
+func TestAWriteThatHasLostItsReplicasEnds(t *testing.T) {
+	w := newWorldOf(t, 3, 3, quiet)
+	for i := 1; i < 3; i++ {
+		w.net.setCut(address(i), address(0), true)
+	}
+	ended := make(chan error, 1)
+	began := time.Now()
+	go func() {
+		ended <- update(w.nodes[0], 0, "k", quorum.Need{}, overwrite{value: []byte("v"), plain: true})
+	}()
+	until(t, "they have it", func() bool { return holds(w.nodes[1], "k") && holds(w.nodes[2], "k") })
+	w.crash(1)
+	w.crash(2)
+	if err := <-ended; code(err) != "TIMEOUT" || time.Since(began) > 2*requestTimeout {
+		t.Errorf("%v after %v", err, time.Since(began))
+	}
+}
+
+// A node that has just joined is waited for: another one may fail in that moment.
+func TestAWriteWaitsForTheFirstConnectionToANode(t *testing.T) {
+	for _, tried := range []bool{false, true} {
+		w := newWorldOf(t, 3, 3, quiet)
+		peers := w.nodes[0].view.Load().peers
+		for _, p := range peers {
+			p.tried.Store(tried)
+			p.life.Linked(false)
+		}
+		connecting := time.AfterFunc(50*time.Millisecond, func() {
+			for _, p := range peers {
+				p.life.Linked(true)
+			}
+		})
+		err := update(w.nodes[0], 0, "k", quorum.Need{}, overwrite{value: []byte("v"), plain: true})
+		if (err != nil) != tried || err != nil && code(err) != "NOREPLICAS" {
+			t.Errorf("they have been tried is %t: %v", tried, err)
+		}
+		connecting.Stop()
+	}
+}
