@@ -223,6 +223,7 @@ func (w *world) set(from int, key, value string) error {
 			}
 		}
 		err := update(c, 0, key, quorum.Need{}, overwrite{value: []byte(value), plain: true})
+		// What another node refuses is routed again after a pause, as forward.end and the server do.
 		if place == quorum.Away && refusals < refusalsMax && code(err) == "NOREPLICAS" {
 			refusals++
 			time.Sleep(movedPause)

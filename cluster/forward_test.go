@@ -30,6 +30,18 @@ type forwardReplied chan forwarded
 
 func (r forwardReplied) ForwardDone(reply []byte, err error) { r <- forwarded{string(reply), err} }
 
+// forwardSet has node 0 forward a SET to node 1 first, and returns what comes of it.
+func (w *world) forwardSet() forwarded {
+	w.t.Helper()
+	replied := make(forwardReplied, 1)
+	f := &quorum.Forwarded{Args: [][]byte{[]byte("set"), []byte("k"), []byte("v")}, Again: true}
+	if err := w.nodes[0].Forward(w.nodes[1].NodeID(), f, replied); err != nil {
+		w.t.Fatal(err)
+	}
+	w.nodes[0].Kick()
+	return <-replied
+}
+
 // What a second node refuses, a first one that has not answered may have done.
 func TestARefusalDoesNotSettleWhatAnotherNodeMayHaveDone(t *testing.T) {
 	for second, want := range map[string]string{
@@ -41,13 +53,7 @@ func TestARefusalDoesNotSettleWhatAnotherNodeMayHaveDone(t *testing.T) {
 		w := newWorldOf(t, 3, 3, quiet)
 		w.nodes[1].Serve(replying(""))
 		w.nodes[2].Serve(replying(second))
-		replied := make(forwardReplied, 1)
-		f := &quorum.Forwarded{Args: [][]byte{[]byte("set"), []byte("k"), []byte("v")}, Again: true}
-		if err := w.nodes[0].Forward(w.nodes[1].NodeID(), f, replied); err != nil {
-			t.Fatal(err)
-		}
-		w.nodes[0].Kick()
-		got := <-replied
+		got := w.forwardSet()
 		if text := got.reply; got.err == nil && text != want || got.err != nil && code(got.err) != want {
 			t.Errorf("a node that does not answer, and then %q: %q, %v", second, text, got.err)
 		}
@@ -57,24 +63,12 @@ func TestARefusalDoesNotSettleWhatAnotherNodeMayHaveDone(t *testing.T) {
 	for answer, want := range map[string]string{"+OK\r\n": "+OK\r\n", "-NOREPLICAS none\r\n": ""} {
 		w.nodes[1].Serve(replying("-NOREPLICAS none\r\n"))
 		w.nodes[2].Serve(replying(answer))
-		replied := make(forwardReplied, 1)
-		f := &quorum.Forwarded{Args: [][]byte{[]byte("set"), []byte("k"), []byte("v")}, Again: true}
-		if err := w.nodes[0].Forward(w.nodes[1].NodeID(), f, replied); err != nil {
-			t.Fatal(err)
-		}
-		w.nodes[0].Kick()
-		if got := <-replied; got.reply != want || (got.err == nil) != (want != "") || got.err != nil && (code(got.err) != "NOREPLICAS" || !errors.Is(got.err, quorum.ErrMoved)) {
+		if got := w.forwardSet(); got.reply != want || (got.err == nil) != (want != "") || got.err != nil && (code(got.err) != "NOREPLICAS" || !errors.Is(got.err, quorum.ErrMoved)) {
 			t.Errorf("a node that knows of no replicas, and then %q: %q, %v", answer, got.reply, got.err)
 		}
 	}
 	w.nodes[1].Serve(replying("-MISCONF The disk is full\r\n"))
-	replied := make(forwardReplied, 1)
-	f := &quorum.Forwarded{Args: [][]byte{[]byte("set"), []byte("k"), []byte("v")}, Again: true}
-	if err := w.nodes[0].Forward(w.nodes[1].NodeID(), f, replied); err != nil {
-		t.Fatal(err)
-	}
-	w.nodes[0].Kick()
-	if got := <-replied; got.err != nil || got.reply != "-MISCONF The disk is full\r\n" {
+	if got := w.forwardSet(); got.err != nil || got.reply != "-MISCONF The disk is full\r\n" {
 		t.Error(fmt.Sprint(got))
 	}
 }

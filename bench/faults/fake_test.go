@@ -70,7 +70,7 @@ func startFake(t *testing.T, nodes int, flaw string) *fake {
 		n := &fakeNode{fake: f, index: i, addr: "127.0.0.1:0", conns: map[net.Conn]struct{}{}}
 		f.nodes = append(f.nodes, n)
 		if err := n.Restart(t.Context()); err != nil {
-			t.Error(err) // not Fatal: not only the test's goroutine starts some
+			t.Fatal(err)
 		}
 	}
 	t.Cleanup(func() {

@@ -32,11 +32,13 @@ func (w *polled) ready(hup bool) (more bool) {
 
 // readAll reads what there is.
 func (w *polled) readAll() {
-	for w.missed.Store(true); w.missed.Load() && w.mu.TryLock(); w.mu.Unlock() {
+	w.missed.Store(true)
+	for w.missed.Load() && w.mu.TryLock() {
 		w.missed.Store(false)
 		for more := true; more && !w.over; {
 			more = w.read(true)
 		}
+		w.mu.Unlock()
 	}
 }
 

@@ -200,12 +200,9 @@ func (s *serveCommand) tls() (*tls.Config, error) {
 	if s.TLSCert == "" && s.TLSKey == "" {
 		return nil, errors.New("--tls-ca: needs --tls-cert and --tls-key too")
 	}
-	if s.TLSCert == "" || s.TLSKey == "" {
-		return nil, errors.New("--tls-cert and --tls-key: one needs the other")
-	}
-	cert, err := tls.LoadX509KeyPair(s.TLSCert, s.TLSKey)
+	cert, err := keyPair(s.TLSCert, s.TLSKey)
 	if err != nil {
-		return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
+		return nil, err
 	}
 	config := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 	if s.TLSCA != "" {
@@ -215,6 +212,17 @@ func (s *serveCommand) tls() (*tls.Config, error) {
 		config.ClientAuth = tls.RequireAndVerifyClientCert
 	}
 	return config, nil
+}
+
+// keyPair reads what --tls-cert and --tls-key name.
+func keyPair(certFile, keyFile string) (cert tls.Certificate, err error) {
+	if certFile == "" || keyFile == "" {
+		return cert, errors.New("--tls-cert and --tls-key: one needs the other")
+	}
+	if cert, err = tls.LoadX509KeyPair(certFile, keyFile); err != nil {
+		return cert, fmt.Errorf("--tls-cert, --tls-key: %w", err)
+	}
+	return cert, nil
 }
 
 func certificates(flag, file string) (*x509.CertPool, error) {

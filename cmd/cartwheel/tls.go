@@ -2,8 +2,6 @@ package main
 
 import (
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"net"
 )
 
@@ -32,13 +30,10 @@ func (f *tlsFlags) config(addr string) (*tls.Config, error) {
 			return nil, err
 		}
 	}
-	if (f.TLSCert == "") != (f.TLSKey == "") {
-		return nil, errors.New("--tls-cert and --tls-key: one needs the other")
-	}
-	if f.TLSCert != "" {
-		cert, err := tls.LoadX509KeyPair(f.TLSCert, f.TLSKey)
+	if f.TLSCert != "" || f.TLSKey != "" {
+		cert, err := keyPair(f.TLSCert, f.TLSKey)
 		if err != nil {
-			return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
+			return nil, err
 		}
 		config.Certificates = []tls.Certificate{cert}
 	}
