@@ -56,13 +56,19 @@ func (x *executor) Execute(f *quorum.Forwarded, respond func(reply []byte, err e
 		return
 	}
 	if c.h.slow != nil {
-		x.srv.serving.Go(func() {
+		if !x.srv.begin() {
+			c.own.Error("NOREPLICAS This node is stopping")
+			e.end()
+			return
+		}
+		go func() {
+			defer x.srv.serving.Done()
 			c.wake = make(chan struct{}, 1)
 			e.run()
 			c.wake = nil
 			e.end()
 			x.Settle()
-		})
+		}()
 		return
 	}
 	if e.run() {

@@ -47,13 +47,26 @@ func (s *Server) ClusterAddr() net.Addr {
 
 // Serve accepts connections until Shutdown. Call Listen before.
 func (s *Server) Serve() error {
-	s.serving.Add(1) // what it starts is waited for as well
+	if !s.begin() { // what it starts is waited for as well
+		return nil
+	}
 	defer s.serving.Done()
 	if s.clusterListener != nil {
 		s.serving.Go(func() { s.accept(s.clusterListener) })
 	}
 	s.accept(s.listener)
 	return nil
+}
+
+// begin has Shutdown wait for serving.Done, unless it has begun.
+func (s *Server) begin() bool {
+	s.stopping.Lock()
+	defer s.stopping.Unlock()
+	if s.ctx.Err() != nil {
+		return false
+	}
+	s.serving.Add(1)
+	return true
 }
 
 // ServeOn is Listen and Serve on a listener that is open already. Its connections
@@ -131,7 +144,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		err = errors.Join(err, s.clusterListener.Close())
 	}
 	s.endPause()
+	s.stopping.Lock()
 	s.cancel() // blocked commands give up, and there are no more sessions
+	s.stopping.Unlock()
 	sessions := s.clients.all()
 	s.stopLoops()
 	for _, sess := range sessions {

@@ -250,6 +250,19 @@ func TestAWriteThatWouldCountAsFlushedIsRefused(t *testing.T) {
 	}
 }
 
+// What would have to be waited for does not begin on a node that stops: others can run it.
+func TestANodeThatStopsBeginsNothingLong(t *testing.T) {
+	n := start(t, server.Options{})
+	n.stop()
+	replied := make(chan string, 1)
+	f := &quorum.Forwarded{Args: [][]byte{[]byte("BITOP"), []byte("NOT"), []byte("k"), []byte("k")}}
+	n.srv.Executor().Execute(f, func(reply []byte, err error) { replied <- fmt.Sprint(string(reply), err) })
+	n.srv.Executor().Settle()
+	if got := <-replied; got != "-NOREPLICAS This node is stopping\r\n<nil>" {
+		t.Errorf("%q", got)
+	}
+}
+
 // freeAddress is one on loopback that nobody listens on.
 func freeAddress(t *testing.T) string {
 	t.Helper()

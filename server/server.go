@@ -87,6 +87,7 @@ type Server struct {
 	advertised      atomic.Pointer[advertised]
 
 	loops    []*loop
+	stopping sync.Mutex // held while ctx is cancelled, and by what must not begin after that
 	serving  sync.WaitGroup
 	ctx      context.Context
 	cancel   context.CancelFunc
