@@ -117,7 +117,7 @@ type Coordinator struct {
 }
 
 type stats struct {
-	readRepairs, restamps, hints, stranded atomic.Uint64
+	readRepairs, restamps, hints, standIns, stranded atomic.Uint64
 }
 
 // Open opens the local store as the only node of a ring, which no other can

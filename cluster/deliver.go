@@ -98,6 +98,9 @@ func (p *peer) end(replies []wire.Reply) {
 	if answered {
 		_ = c.observe(p, highest) // it says so itself
 	}
+	if r, is := replies[0].Token.(*request); is && !r.repair { // one of a batch is enough to learn from
+		p.took(r.op.kind, c.uptime()-r.op.began)
+	}
 	for i := range replies {
 		replies[i].Token.(ender).end(&replies[i])
 	}
@@ -125,7 +128,6 @@ func (r *request) end(reply *wire.Reply) {
 	case r.repair:
 		notify = op.repairReply(r, reply)
 	case op.kind == kindRead:
-		r.peer.took(op.c.uptime() - op.began)
 		notify = op.readReply(r, reply)
 	default:
 		notify = op.putReply(r, reply)

@@ -302,6 +302,7 @@ func (c *Coordinator) Figures() [][2]string {
 		{"read_repairs", number(c.stats.readRepairs.Load())},
 		{"stamped_anew", number(c.stats.restamps.Load())},
 		{"hints_kept", number(c.stats.hints.Load())},
+		{"stand_ins_asked", number(c.stats.standIns.Load())},
 		{"hints_stranded", number(c.stats.stranded.Load())},
 		{"cache_hits", number(st.Cache.Hits)},
 		{"cache_misses", number(st.Cache.Misses)},

@@ -75,6 +75,7 @@ type kind uint8
 const (
 	kindRead kind = iota
 	kindWrite
+	kinds
 )
 
 // A request is what is asked of one node for an operation.

@@ -26,8 +26,8 @@ type peer struct {
 	teaching [wire.LaneCount]atomic.Bool // a ring document is on its way to it
 	lessons  lessons                     // by it
 	unsent   atomic.Bool                 // requests wait for a flush, and it is in the coordinator's list
-	usualNS  atomic.Int64
-	drifts   atomic.Bool // its clock is too far ahead
+	usualNS  [kinds]atomic.Int64         // by kind of operation
+	drifts   atomic.Bool                 // its clock is too far ahead
 	status   atomic.Pointer[status]
 	pinging  atomic.Bool
 	pings    atomic.Uint32
@@ -46,12 +46,12 @@ const bulkBytes = 32 << 10
 func (p *peer) up() bool { return p.life.Up() }
 
 // usual is how long the peer usually takes to answer.
-func (p *peer) usual() time.Duration { return time.Duration(p.usualNS.Load()) }
+func (p *peer) usual(k kind) time.Duration { return time.Duration(p.usualNS[k].Load()) }
 
 // took notes how long one answer took.
-func (p *peer) took(d time.Duration) {
-	was := p.usualNS.Load()
-	p.usualNS.Store(was + (int64(d)-was)/8) // others may do so too; what one of them adds may be lost
+func (p *peer) took(k kind, d time.Duration) {
+	was := p.usualNS[k].Load()
+	p.usualNS[k].Store(was + (int64(d)-was)/8) // others may do so too; what one of them adds may be lost
 }
 
 // send appends a request, which Kick sends. The end is told to token, unless

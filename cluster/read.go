@@ -178,7 +178,7 @@ func (op *operation) askOne() bool {
 			if p == nil || !op.place.owners.Has(i) || !p.up() || op.asked(p) || op.tally.Failed(i) {
 				continue // the last: it could not be sent, though the peer is up; it would be tried for ever
 			}
-			if fastest == nil || p.usual() < fastest.usual() {
+			if fastest == nil || p.usual(kindRead) < fastest.usual(kindRead) {
 				node, fastest = i, p
 			}
 		}

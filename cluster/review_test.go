@@ -53,8 +53,8 @@ func TestANonOwnerAsksLiveOwnersBeforeItCountsItself(t *testing.T) {
 	w.net.heal()
 	view := fallback.view.Load()
 	until(t, "a is known to be down", func() bool { return !view.byID[preference[0]].up() && view.byID[preference[1]].up() })
-	view.byID[preference[1]].usualNS.Store(1) // b is the faster one
-	view.byID[preference[2]].usualNS.Store(int64(time.Second))
+	view.byID[preference[1]].usualNS[kindRead].Store(1) // b is the faster one
+	view.byID[preference[2]].usualNS[kindRead].Store(int64(time.Second))
 	wantValue(t, fallback, 0, "k", "new")
 }
 

@@ -244,6 +244,7 @@ func (op *operation) put(p *peer, node int, hint bool) bool {
 	r := op.request(p, node, hint)
 	m := put{plain: op.plain, db: op.db, dot: op.dot, stable: op.vouched, key: op.key}
 	if hint {
+		op.c.stats.standIns.Add(1)
 		m.hint = &op.place.ids[node]
 	}
 	op.scratch = m.append(op.scratch[:0])

@@ -14,7 +14,7 @@ type young struct {
 	wake chan struct{} // has runHurry tick
 
 	mu      sync.Mutex // guards what follows
-	ops     []*operation
+	ops     [kinds][]*operation
 	parked  []*operation
 	ticking bool // runHurry does
 	closed  bool
@@ -32,7 +32,7 @@ const (
 func (y *young) add(op *operation) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	y.ops = append(y.ops, op)
+	y.ops[op.kind] = append(y.ops[op.kind], op)
 	y.tick()
 }
 
@@ -84,22 +84,22 @@ func (y *young) close() {
 func (y *young) rest() bool {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	y.ticking = len(y.ops)+len(y.parked) > 0
+	y.ticking = len(y.ops[kindRead])+len(y.ops[kindWrite])+len(y.parked) > 0
 	return !y.ticking
 }
 
-// take removes and returns those that began before a time.
-func (y *young) take(before time.Duration, into []*operation) []*operation {
+// take removes those of a kind that began before a time, and appends them to into.
+func (y *young) take(k kind, before time.Duration, into []*operation) []*operation {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	n := 0
-	for n < len(y.ops) && y.ops[n].began < before {
+	ops, n := y.ops[k], 0
+	for n < len(ops) && ops[n].began < before {
 		n++
 	}
-	into = append(into[:0], y.ops[:n]...)
-	rest := copy(y.ops, y.ops[n:])
-	clear(y.ops[rest:])
-	y.ops = y.ops[:rest]
+	into = append(into, ops[:n]...)
+	rest := copy(ops, ops[n:])
+	clear(ops[rest:])
+	y.ops[k] = ops[:rest]
 	return into
 }
 
@@ -135,7 +135,10 @@ func (c *Coordinator) hurryUntilIdle() bool {
 		if len(parked) > 0 {
 			c.Kick()
 		}
-		ops = c.young.take(c.uptime()-c.patience(), ops)
+		ops = ops[:0]
+		for k := range kinds {
+			ops = c.young.take(k, c.uptime()-c.patience(k), ops)
+		}
 		if len(ops) == 0 {
 			if idle >= idleHurriesMax && c.young.rest() {
 				return true
@@ -157,11 +160,11 @@ func (c *Coordinator) hurryUntilIdle() bool {
 
 // patience is how long a request may take before another node is asked too:
 // some times as long as the slowest live peer usually takes.
-func (c *Coordinator) patience() time.Duration {
+func (c *Coordinator) patience(k kind) time.Duration {
 	slowest := time.Duration(0)
 	for _, p := range c.view.Load().peers {
 		if p.up() {
-			slowest = max(slowest, p.usual())
+			slowest = max(slowest, p.usual(k))
 		}
 	}
 	return min(max(4*slowest, hurryMin), hurryMax)
@@ -175,11 +178,12 @@ func (op *operation) hurry() {
 		return
 	}
 	var notify func()
-	if op.kind == kindRead {
+	switch {
+	case op.kind == kindRead:
 		op.askOne()
 		notify = op.look()
-	} else {
-		for _, r := range append([]*request(nil), op.requests...) {
+	case op.fallback < len(op.place.fallbacks()):
+		for _, r := range slices.Clone(op.requests) {
 			if r.round != op.round || r.done || r.hint {
 				continue
 			}

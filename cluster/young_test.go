@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -73,5 +75,33 @@ func TestAWriteWaitsForTheFirstConnectionToANode(t *testing.T) {
 			t.Errorf("they have been tried is %t: %v", tried, err)
 		}
 		connecting.Stop()
+	}
+}
+
+// Where all take long, as on machines that are busy, it is no use to ask fallbacks too, which are as busy.
+func TestWritesAreNotHurriedWhereAllAreSlow(t *testing.T) {
+	w := newWorldOf(t, 4, 3, quiet)
+	w.net.setDelay(30 * time.Millisecond)
+	const writes = 200
+	asked := func(from int) (standIns uint64) {
+		var clients sync.WaitGroup
+		for i := range w.nodes {
+			clients.Go(func() {
+				for n := i; n < writes; n += len(w.nodes) {
+					if err := w.set(i, fmt.Sprint("key", from+n), "v"); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		clients.Wait()
+		for _, c := range w.nodes {
+			standIns += c.stats.standIns.Load()
+		}
+		return standIns
+	}
+	first := asked(0)
+	if then := asked(writes) - first; then > writes/10 {
+		t.Errorf("fallbacks stood in %d times while the usual was learnt, and %d times in the next %d writes", first, then, writes)
 	}
 }
