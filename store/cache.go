@@ -52,7 +52,8 @@ type cacheShard struct {
 	budget  int64
 	hits    uint64
 	misses  uint64
-	_       [24]byte // keeps two shards' locks off one cache line
+	let     uint64   // how often entries have gone
+	_       [16]byte // keeps two shards' locks off one cache line
 }
 
 type cacheEntry struct {
@@ -81,6 +82,7 @@ func (s *cacheShard) reset() {
 		s.heads[i] = noEntry
 	}
 	s.entries, s.free, s.used, s.hand, s.bytes = nil, noEntry, 0, 0, 0
+	s.let++
 }
 
 func (c *cache) hash(db uint8, key []byte) uint64 {
@@ -165,6 +167,35 @@ func (c *cache) put(hash uint64, token ring.Token, buf []byte, keyLen int, seq u
 	s.evict(c)
 }
 
+// released says how often each shard has let go of entries.
+func (c *cache) released() (times [cacheShards]uint64) {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		times[i] = s.let
+		s.mu.Unlock()
+	}
+	return times
+}
+
+// warm stores what Pebble had when released was called, unless there is something of the key, or may have been since.
+// It reports false where there is no room.
+func (c *cache) warm(hash uint64, token ring.Token, buf []byte, keyLen int, released *[cacheShards]uint64) bool {
+	s := c.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bytes+int64(s.used+1)*entryOverhead+int64(cap(buf)) > s.budget {
+		return false
+	}
+	if s.let != released[hash>>58] || len(buf) > c.entryBytesMax || s.find(hash, buf[:keyLen]) != noEntry {
+		return true
+	}
+	e := &s.entries[s.insert(hash)]
+	e.buf, e.token, e.keyLen = buf, token, uint32(keyLen)
+	s.bytes += int64(cap(buf))
+	return true
+}
+
 // trimAfter evicts what had to stay over the budget until a checkpoint of so many
 // bytes. What small ones leave is left to later puts.
 func (c *cache) trimAfter(bytes int) {
@@ -238,6 +269,7 @@ func (c *cache) drop(first, last ring.Token) {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
+		s.let++
 		for j := range s.entries {
 			if e := &s.entries[j]; e.buf != nil && first <= e.token && e.token <= last {
 				s.remove(int32(j))
@@ -327,6 +359,7 @@ func (s *cacheShard) remove(i int32) {
 	*link = e.next
 	s.bytes -= int64(cap(e.buf))
 	s.used--
+	s.let++
 	*e = cacheEntry{next: s.free}
 	s.free = i
 }

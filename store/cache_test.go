@@ -159,3 +159,37 @@ func TestAnEntryIsHardlyLargerThanItsObject(t *testing.T) {
 		}
 	}
 }
+
+// What was read before an entry went must not take its place: it may be older.
+func TestACacheIsNotFilledWithWhatItMayHaveLetGoOf(t *testing.T) {
+	c := newCache(cacheShards*1000, func() uint64 { return 10 })
+	key := []byte("key")
+	hash := c.hash(0, key)
+	entry := func(value string) []byte { return append([]byte("key"), value...) }
+	released := c.released()
+	c.put(hash, 1, entry("newer"), len(key), 9)
+	if !c.warm(hash, 1, entry("older"), len(key), &released) {
+		t.Error("there is room")
+	}
+	if got, _, _, _ := c.get(hash, key); string(got) != "newer" {
+		t.Errorf("it has %q", got)
+	}
+	c.drop(0, 1)
+	c.warm(hash, 1, entry("older"), len(key), &released)
+	if got, _, _, found := c.get(hash, key); found {
+		t.Errorf("it has %q", got)
+	}
+	released = c.released()
+	if !c.warm(hash, 1, entry("last"), len(key), &released) {
+		t.Error("nothing has gone since")
+	}
+	if got, _, seq, _ := c.get(hash, key); string(got) != "last" || seq != 0 {
+		t.Errorf("it has %q of commit %d", got, seq)
+	}
+	released = c.released()
+	c.drop(7, 7)
+	c.warm(c.hash(0, []byte("dropped")), 7, []byte("dropped"), len("dropped"), &released)
+	if c.stats().Entries != 1 {
+		t.Error("what was dropped is back, though nothing was there when it was")
+	}
+}
