@@ -10,6 +10,10 @@ import (
 // judge judges what clients have seen, of all rounds so far, and what the disks hold.
 func (w *world) judge() {
 	w.pause(shortLives)
+	// An operator who was told that the outcome is not known may have changed the ring since.
+	if why := w.unsettled(); why != "" && !w.converge("after "+why) {
+		return
+	}
 	for _, h := range w.histories {
 		w.readFinals(h)
 		checker := check.Workloads[h.load.name]
