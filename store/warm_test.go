@@ -12,6 +12,7 @@ import (
 	"cartwheel/store/version"
 )
 
+// warmed waits until a cache has so many entries: a goroutine of the store fills it, and tells nobody.
 func warmed(t *testing.T, s *Store, entries int) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); s.cache.stats().Entries < entries; time.Sleep(time.Millisecond) {
