@@ -62,7 +62,8 @@ func Churn(ctx context.Context, o Options) (_ *Report, err error) {
 	}
 	report, err := r.run(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, c.cluster.Log())
+		fmt.Fprintln(o.Out, c.cluster.Log())
+		return nil, err
 	}
 	report.Episodes, report.Faults = 1, append(report.Faults, c.done...)
 	report.Trouble = append(append(report.Trouble, c.steady.errors()...), c.troubles...)

@@ -23,13 +23,7 @@ func TestARingChangesUnderLoadAndFaults(t *testing.T) {
 	var progress bytes.Buffer
 	o := Options{Nodes: churnLeast, Seed: rand.Uint64N(1 << 32), Short: true, Out: &progress}
 	report, err := Churn(t.Context(), o)
-	if err != nil {
-		t.Fatalf("seed %d: %v\n%s", o.Seed, err, &progress)
-	}
-	t.Logf("\n%s\n%s", &progress, printed(t, report))
-	if report.Broken() > 0 {
-		t.Errorf("seed %d: %d troubles", o.Seed, report.Broken())
-	}
+	tell(t, o.Seed, report, err, &progress)
 }
 
 // TestMarksAreFoundOnADisk: else nothing would ever be said to be left there.

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -27,20 +25,9 @@ func TestPromisesHoldUnderFaults(t *testing.T) {
 	var progress bytes.Buffer
 	o := Options{Nodes: 5, Seed: rand.Uint64N(1 << 32), Duration: 10 * time.Second, Short: true, Out: &progress}
 	o.Alone = o.Seed%2 == 0
-	t.Logf("seed %d, exchanges %t", o.Seed, !o.Alone)
+	t.Logf("exchanges %t", !o.Alone)
 	report, err := Run(t.Context(), o)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, &progress)
-	}
-	t.Logf("\n%s\n%s", &progress, printed(t, report))
-	if report.Broken() == 0 {
-		return
-	}
-	path := filepath.Join(os.TempDir(), "cartwheel-faults-failed.json")
-	if err := report.Save(path); err != nil {
-		t.Error(err)
-	}
-	t.Errorf("seed %d broke a promise; judge it again with: go run ./bench faults --replay %s", o.Seed, path)
+	tell(t, o.Seed, report, err, &progress)
 }
 
 // TestACutNodeAnswersNoStrictRead: it cannot know what the others acknowledge meanwhile. It must say so

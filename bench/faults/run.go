@@ -145,9 +145,13 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	r := &runner{Options: o, system: processes{cluster}, network: network, offsets: offsets, kinds: kinds, timing: o.timing()}
 	report, err := r.episodes(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, cluster.Log())
+		fmt.Fprintln(o.Out, cluster.Log())
+		return nil, err
 	}
 	report.Missing = missing
+	if report.Broken() > 0 {
+		fmt.Fprintln(o.Out, cluster.Log())
+	}
 	return report, nil
 }
 

@@ -3,6 +3,7 @@ package faults
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -61,6 +62,31 @@ func printed(t *testing.T, r *Report) string {
 		t.Fatal(err)
 	}
 	return text.String()
+}
+
+// tell fails a test of which a run was not to be had, or broke something, and says so in few words, after all
+// else. What the nodes wrote meanwhile, and the history, are left in the temporary directory.
+func tell(t *testing.T, seed uint64, report *Report, err error, progress *bytes.Buffer) {
+	t.Helper()
+	said := fmt.Sprintf("seed %d: %v", seed, err)
+	if err == nil {
+		said = printed(t, report)
+	}
+	if err == nil && report.Broken() == 0 {
+		t.Logf("\n%s\n%s", progress, said)
+		return
+	}
+	kept := filepath.Join(os.TempDir(), "cartwheel-failed-"+t.Name())
+	said += "\nwhat the nodes wrote is in " + kept + ".log"
+	failed := os.WriteFile(kept+".log", progress.Bytes(), 0o600)
+	if err == nil {
+		said += "\njudge it again with: go run ./bench faults --replay " + kept + ".json"
+		failed = errors.Join(failed, report.Save(kept+".json"))
+	}
+	if failed != nil {
+		t.Error(failed)
+	}
+	t.Fatalf("\n%s", said)
 }
 
 func TestARunOnAPerfectStoreFindsNothing(t *testing.T) {

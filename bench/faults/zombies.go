@@ -71,10 +71,14 @@ func Zombies(ctx context.Context, o Options) (_ *Report, err error) {
 	defer func() { err = errors.Join(err, s.cluster.Close()) }()
 	report, err := s.tellAll(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, s.cluster.Log())
+		fmt.Fprintln(o.Out, s.cluster.Log())
+		return nil, err
 	}
 	if networkErr != nil {
 		report.Missing = append(report.Missing, networkErr.Error())
+	}
+	if report.Broken() > 0 {
+		fmt.Fprintln(o.Out, s.cluster.Log())
 	}
 	return report, nil
 }

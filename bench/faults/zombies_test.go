@@ -21,11 +21,8 @@ func TestNothingDeadReturns(t *testing.T) {
 	var progress bytes.Buffer
 	o := Options{Nodes: zombieNodes, Seed: rand.Uint64N(1 << 32), Short: true, Out: &progress}
 	report, err := Zombies(t.Context(), o)
-	if err != nil {
-		t.Fatalf("seed %d: %v\n%s", o.Seed, err, &progress)
-	}
-	t.Logf("\n%s\n%s", &progress, printed(t, report))
-	if report.Broken() > 0 || report.Episodes < 3 {
-		t.Errorf("seed %d: %d troubles in %d stories", o.Seed, report.Broken(), report.Episodes)
+	tell(t, o.Seed, report, err, &progress)
+	if report.Episodes < 3 {
+		t.Errorf("seed %d: only %d stories", o.Seed, report.Episodes)
 	}
 }

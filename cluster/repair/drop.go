@@ -86,15 +86,22 @@ func (r *Repair) drop(ctx context.Context) (left bool, err error) {
 	table := r.opts.Peers.Ring()
 	all, due := r.toDrop(table)
 	r.counters.foreign.Store(int64(len(all)))
-	batch := due[:min(len(due), dropsBatch)]
+	batch, dropped := due[:min(len(due), dropsBatch)], 0
+	defer func() {
+		if dropped > 0 {
+			r.log.Info().Int("dropped", dropped).Int("left", len(all)-dropped).Msg("partitions that have moved away are dropped")
+		}
+	}()
 	for _, p := range batch {
-		dropped, err := r.dropOne(ctx, table, p)
+		done, err := r.dropOne(ctx, table, p)
 		if err != nil {
 			return true, err
 		}
-		left = left || !dropped
+		if done {
+			dropped++
+		}
 	}
-	return left || len(batch) < len(all), nil
+	return dropped < len(all), nil
 }
 
 func (r *Repair) dropOne(ctx context.Context, table *ring.Ring, p ring.Partition) (dropped bool, err error) {
@@ -119,7 +126,6 @@ func (r *Repair) dropOne(ctx context.Context, table *ring.Ring, p ring.Partition
 		return false, err
 	}
 	r.counters.dropped.Add(1)
-	r.log.Info().Uint32("partition", uint32(p)).Msg("a partition that has moved away is dropped")
 	return true, nil
 }
 
