@@ -257,7 +257,7 @@ func (c *Coordinator) Serve(x quorum.Executor) {
 	}
 }
 
-// Poll has pollers, where there are any, watch what peers reply, so that the goroutines that serve
+// Poll has pollers, where there are any, watch what peers ask and reply, so that the goroutines that serve
 // clients need not be told of it by others.
 func (c *Coordinator) Poll(pollers []quorum.Poller) {
 	if len(pollers) > 0 {
@@ -266,7 +266,7 @@ func (c *Coordinator) Poll(pollers []quorum.Poller) {
 }
 
 // poller returns one of the pollers, nil if there is none.
-func (c *Coordinator) poller() wire.Poller {
+func (c *Coordinator) poller() quorum.Poller {
 	pollers := c.pollers.Load()
 	if pollers == nil {
 		return nil

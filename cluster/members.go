@@ -345,32 +345,24 @@ func (c *Coordinator) servePeer(conn net.Conn) {
 	if c.opts.TLS != nil {
 		conn = tls.Server(conn, c.opts.TLS)
 	}
-	s := &serving{c: c}
+	h := &handling{c: c}
 	err := wire.Serve(c.serving, conn, wire.ServeOptions{
-		Identity: c.identity(func(h *wire.Hello) error {
-			s.id = ring.NodeID(h.Node)
-			return c.accept(h, conn.RemoteAddr().String())
+		Identity: c.identity(func(hello *wire.Hello) error {
+			h.from = ring.NodeID(hello.Node)
+			return c.accept(hello, conn.RemoteAddr().String())
 		}),
-		Handler: s,
+		Handler: h,
+		Poller:  c.poller,
 	})
 	if err == nil {
 		return
 	}
 	event := c.log.Debug()
-	if now := c.store.NowMS(); s.id == (ring.NodeID{}) && c.strangers.Swap(now/1000) != now/1000 {
+	if now := c.store.NowMS(); h.from == (ring.NodeID{}) && c.strangers.Swap(now/1000) != now/1000 {
 		event = c.log.Warn() // one a second: anybody can connect
 	}
 	event.Err(err).Stringer("addr", conn.RemoteAddr()).Msg("a peer's connection ends")
 }
-
-// serving hands the requests of one connection to the coordinator.
-type serving struct {
-	c  *Coordinator
-	id ring.NodeID
-}
-
-// Handle is for package wire.
-func (s *serving) Handle(b *wire.Batch) { s.c.handle(s.id, b) }
 
 type tcp struct{}
 

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"cartwheel/cluster/quorum"
@@ -12,27 +13,48 @@ import (
 	"cartwheel/store/version"
 )
 
-// Handle answers what a peer asks, all the requests that came with one read: what
-// they change is committed together.
+// A handling answers what a peer asks on one connection, all the requests that came with one read at
+// a time: what they change is committed together, and where the event loop reads the connection, together with
+// what clients change.
 //
 // A request of another epoch than this node's is refused, and whoever is behind
 // gets the newer ring: replicas that answer one request all go by the same.
-func (c *Coordinator) handle(from ring.NodeID, b *wire.Batch) {
-	requests := b.Requests()
+type handling struct {
+	c    *Coordinator
+	from ring.NodeID
+
+	// Of the batch that is handled.
+	b        *wire.Batch
+	v        *view
+	nowMS    int64
+	acks     []ack
+	due      uint64 // the commit that these wait for
+	forwards []int  // requests
+	taught   bool   // the ring is in a reply already, which comes before those behind it
+
+	o, sent version.Object // memory
+}
+
+// Handle is wire.Handler's.
+func (h *handling) Handle(b *wire.Batch) (due uint64) {
+	c, requests := h.c, b.Requests()
 	highest := version.HLC(0)
 	for i := range requests {
 		highest = max(highest, version.HLC(requests[i].HLC))
 		if requests[i].Op == opDocument {
-			c.learn(requests[i].Payload) // before what comes behind it
+			if requests[i].Epoch > c.view.Load().epoch {
+				c.learn(requests[i].Payload) // before what comes behind it
+			}
 			b.Reply(i, statusOK, 0, 0)
 		}
 	}
-	h := handling{c: c, from: from, b: b, nowMS: c.store.NowMS()}
-	if p := c.view.Load().byID[from]; p != nil && c.observe(p, highest) != nil {
+	h.b, h.nowMS, h.due, h.taught = b, c.store.NowMS(), 0, false
+	h.forwards = h.forwards[:0]
+	if p := c.view.Load().byID[h.from]; p != nil && c.observe(p, highest) != nil {
 		for i := range requests {
 			h.refuse(i, "your clock is ahead of mine by more than max-clock-drift")
 		}
-		return
+		return 0
 	}
 	c.installing.RLock()
 	h.v = c.view.Load()
@@ -46,24 +68,22 @@ func (c *Coordinator) handle(from ring.NodeID, b *wire.Batch) {
 	for _, i := range h.forwards { // they take the lock by themselves
 		h.forward(i, &requests[i])
 	}
-	h.commit()
-	c.settle()
-	c.Kick()
+	if len(h.forwards) > 0 {
+		c.settleAside()
+		c.Kick()
+	}
+	h.o, h.sent = version.Object{}, version.Object{} // which may be large
+	if len(h.acks) > 0 && h.due <= c.store.Committed() {
+		h.Finish(b, nil)
+		return 0
+	}
+	return h.due
 }
 
-// handling is what a batch of requests needs.
-type handling struct {
-	c        *Coordinator
-	from     ring.NodeID
-	b        *wire.Batch
-	v        *view
-	nowMS    int64
-	o        version.Object
-	sent     version.Object
-	acks     []ack
-	seq      uint64
-	forwards []int // requests
-	taught   bool  // the ring is in a reply already, which comes before those behind it
+// Blocks is wire.Handler's: a ring that is learnt is written to the disk.
+func (h *handling) Blocks(b *wire.Batch) bool {
+	epoch := h.c.view.Load().epoch
+	return slices.ContainsFunc(b.Requests(), func(r wire.Request) bool { return r.Op == opDocument && r.Epoch > epoch })
 }
 
 // An ack is a reply that waits for the commit.
@@ -190,7 +210,7 @@ func (h *handling) put(i int, payload []byte) {
 				a.judge(&h.o, m.dot)
 			}
 		}
-		h.acks, h.seq = append(h.acks, a), max(h.seq, seq)
+		h.acks, h.due = append(h.acks, a), max(h.due, seq)
 		return
 	}
 	seq, _, err := c.store.Merge(m.db, m.key, h.nowMS, &h.sent, &h.o, store.Levels{Stable: m.stable})
@@ -202,7 +222,7 @@ func (h *handling) put(i int, payload []byte) {
 	if m.plain {
 		a.judge(&h.o, m.dot)
 	}
-	h.acks, h.seq = append(h.acks, a), max(h.seq, seq)
+	h.acks, h.due = append(h.acks, a), max(h.due, seq)
 }
 
 // judge makes the acknowledgement of a plain write say if another sibling wins
@@ -279,15 +299,14 @@ func (h *handling) show(i int, status uint8, text []byte, seq uint64) {
 		h.reply(i, status, text)
 		return
 	}
-	h.acks, h.seq = append(h.acks, ack{i, status, text}), max(h.seq, seq)
+	h.acks, h.due = append(h.acks, ack{i, status, text}), max(h.due, seq)
 }
 
-// commit makes durable what the requests have changed, and acknowledges it.
-func (h *handling) commit() {
-	if len(h.acks) == 0 {
-		return
-	}
-	err := h.c.store.Commit(h.seq)
+// Commit is wire.Handler's.
+func (h *handling) Commit(due uint64) error { return h.c.store.Commit(due) }
+
+// Finish acknowledges what has been made durable.
+func (h *handling) Finish(_ *wire.Batch, err error) {
 	for _, a := range h.acks {
 		if err != nil {
 			h.refuse(a.index, err.Error())
@@ -295,6 +314,8 @@ func (h *handling) commit() {
 			h.reply(a.index, a.status, a.payload)
 		}
 	}
+	clear(h.acks) // they may be large
+	h.acks = h.acks[:0]
 }
 
 // forward has the server run a command that the peer passes on. A node that starts is

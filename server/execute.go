@@ -28,7 +28,7 @@ type execution struct {
 // Executor returns what runs the commands that other nodes forward.
 func (s *Server) Executor() quorum.Executor { return &s.executor }
 
-// Execute begins to run a command whose memory stays unchanged until respond is
+// Execute begins to run, and does not wait for, a command whose memory stays unchanged until respond is
 // called, which Settle may do, from any goroutine.
 func (x *executor) Execute(f *quorum.Forwarded, respond func(reply []byte, err error)) {
 	e := &execution{x: x, respond: respond}
@@ -55,7 +55,7 @@ func (x *executor) Execute(f *quorum.Forwarded, respond func(reply []byte, err e
 		e.end()
 		return
 	}
-	if c.h.slow != nil {
+	if c.h.slow != nil || len(f.Args) > loopArgsMax {
 		if !x.srv.begin() {
 			c.own.Error("NOREPLICAS This node is stopping")
 			e.end()

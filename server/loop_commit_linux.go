@@ -26,9 +26,7 @@ func (l *loop) round() {
 	}
 	clear(l.dirty)
 	l.dirty = l.dirty[:0]
-	if len(l.waiting) > 0 && len(l.committing) == 0 {
-		l.commit()
-	}
+	l.commitNext()
 }
 
 // handOver is how long a commit must take for the next one to be waited for by
@@ -36,13 +34,22 @@ func (l *loop) round() {
 // two switches between goroutines cost more than they bring.
 const handOver = 5 * time.Millisecond
 
-// commit makes durable what the waiting connections' replies depend on.
-func (l *loop) commit() {
+// commitNext makes durable what the waiting connections' replies, and the watched, depend on,
+// unless a commit is under way.
+func (l *loop) commitNext() {
+	if l.isCommitting || len(l.waiting)+len(l.watchedWaiting) == 0 {
+		return
+	}
+	l.isCommitting = true
 	var seq uint64
 	for _, c := range l.waiting {
 		seq = max(seq, c.due)
 	}
+	for _, w := range l.watchedWaiting {
+		seq = max(seq, w.due)
+	}
 	l.committing, l.waiting = l.waiting, l.committing
+	l.watchedCommitting, l.watchedWaiting = l.watchedWaiting, l.watchedCommitting
 	if l.commitTook > handOver {
 		l.commits <- seq
 		return
@@ -60,9 +67,7 @@ func (l *loop) runCommitter() {
 		took := l.srv.uptime() - began
 		l.post(func() {
 			l.finishCommit(err, took)
-			if len(l.waiting) > 0 {
-				l.commit()
-			}
+			l.commitNext()
 		})
 	}
 }
@@ -70,6 +75,13 @@ func (l *loop) runCommitter() {
 // finishCommit sends the replies that the commit held.
 func (l *loop) finishCommit(err error, took time.Duration) {
 	l.commitTook = took
+	for _, w := range l.watchedCommitting { // first: many clients may wait for these
+		if w.Done(err) {
+			l.readLater(w)
+		}
+	}
+	clear(l.watchedCommitting)
+	l.watchedCommitting = l.watchedCommitting[:0]
 	committed := l.srv.keys.Committed()
 	for _, c := range l.committing {
 		if err == nil && c.due > committed {
@@ -91,4 +103,13 @@ func (l *loop) finishCommit(err error, took time.Duration) {
 	}
 	clear(l.committing)
 	l.committing = l.committing[:0]
+	l.isCommitting = false
+}
+
+// endWatched commits for those who wait for it when the loop ends.
+func (l *loop) endWatched() {
+	waiting := append(l.watchedCommitting, l.watchedWaiting...)
+	for _, w := range waiting {
+		w.Done(l.srv.keys.Commit(w.due))
+	}
 }

@@ -41,10 +41,13 @@ type loop struct {
 	conns []*loopConn
 	open  int
 
-	commits    chan uint64   // sequences for the committer
-	committing []*loopConn   // whose replies the commit under way holds
-	waiting    []*loopConn   // whose replies the commit after it holds
-	commitTook time.Duration // the last one
+	commits      chan uint64 // sequences for the committer
+	isCommitting bool
+	committing   []*loopConn   // whose replies the commit under way holds
+	waiting      []*loopConn   // whose replies the commit after it holds
+	commitTook   time.Duration // the last one
+
+	watchedCommitting, watchedWaiting []*watched // the same of those that are watched
 
 	ready   []*loopConn // to be stepped in the next round
 	stepped []*loopConn // memory for that after it
@@ -76,7 +79,7 @@ func (s *Server) startLoops() error {
 	if s.opts.TLS != nil {
 		return nil
 	}
-	for range max(1, runtime.GOMAXPROCS(0)/2) {
+	for range max(1, runtime.GOMAXPROCS(0)*3/4) { // the rest is for Pebble and the garbage collector
 		l, err := newLoop(s)
 		if err != nil {
 			return fmt.Errorf("start an event loop: %w", err)
@@ -204,6 +207,7 @@ func (l *loop) run() {
 		l.readInbox()
 		l.round()
 	}
+	l.endWatched()
 	l.unwatchAll()
 	close(l.commits)
 	_ = unix.Close(l.epoll)

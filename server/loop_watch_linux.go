@@ -1,19 +1,25 @@
 package server
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
 
-// A watched socket is one of which the loop only says that there may be something to read.
+	"cartwheel/cluster/quorum"
+)
+
+// A watched socket is one of which the loop only says that there may be something to read, and that
+// a commit has been made.
 type watched struct {
-	fd    int
-	ready func(hup bool) (more bool)
-	hup   bool
-	due   bool          // in loop.readable
-	gone  chan struct{} // closed when ready is not called any more
+	quorum.Watched
+	fd     int
+	hup    bool
+	queued bool          // in loop.readable
+	due    uint64        // what has been done waits for that commit; 0: for none
+	gone   chan struct{} // closed when it is not called any more
 }
 
 // Watch is quorum.Poller's.
-func (l *loop) Watch(fd int, ready func(hup bool) (more bool)) (stop func(), gone <-chan struct{}) {
-	w := &watched{fd: fd, ready: ready, gone: make(chan struct{})}
+func (l *loop) Watch(fd int, by quorum.Watched) (stop func(), gone <-chan struct{}) {
+	w := &watched{Watched: by, fd: fd, gone: make(chan struct{})}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.watching == nil { // it has ended
@@ -40,9 +46,15 @@ func (l *loop) unwatch(w *watched) {
 	}
 	delete(l.watching, int32(w.fd))
 	_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, w.fd, nil)
-	w.ready = func(bool) bool { return false }
+	w.Watched = nobody{}
 	close(w.gone)
 }
+
+// nobody takes the place of who has stopped.
+type nobody struct{}
+
+func (nobody) Ready(bool) (more bool, due uint64) { return false, 0 }
+func (nobody) Done(error) (more bool)             { return false }
 
 // unwatchAll ends the watching for good.
 func (l *loop) unwatchAll() {
@@ -67,8 +79,8 @@ func (l *loop) noticeWatched(e *unix.EpollEvent) {
 }
 
 func (l *loop) readLater(w *watched) {
-	if !w.due {
-		w.due = true
+	if !w.queued {
+		w.queued = true
 		l.readable = append(l.readable, w)
 	}
 }
@@ -79,9 +91,14 @@ func (l *loop) readWatched() {
 	l.readable = l.spareRead[:0]
 	for i, w := range readable {
 		readable[i] = nil
-		w.due = false
-		if w.ready(w.hup) {
+		w.queued = false
+		more, due := w.Ready(w.hup)
+		if more {
 			l.readLater(w)
+		}
+		if due != 0 {
+			w.due = due
+			l.watchedWaiting = append(l.watchedWaiting, w)
 		}
 	}
 	l.spareRead = readable[:0]

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cartwheel/server"
+	"cartwheel/store"
 )
 
 // sockets returns the two ends of a connection.
@@ -27,9 +29,26 @@ type taker struct {
 	mu    sync.Mutex
 	taken []byte
 	ended bool
+	due   uint64 // what each read waits for
+	done  []error
 }
 
-func (r *taker) ready(hup bool) (more bool) {
+func (r *taker) hasDone(errs ...error) func() bool {
+	return func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return slices.Equal(r.done, errs)
+	}
+}
+
+func (r *taker) Done(err error) (more bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.done = append(r.done, err)
+	return false
+}
+
+func (r *taker) Ready(hup bool) (more bool, due uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	b := make([]byte, 10)
@@ -38,7 +57,10 @@ func (r *taker) ready(hup bool) (more bool) {
 		r.taken = append(r.taken, b[:n]...)
 	}
 	r.ended = r.ended || n == 0 && err == nil
-	return n == len(b) || n > 0 && hup
+	if n > 0 {
+		due = r.due
+	}
+	return n == len(b) || n > 0 && hup, due
 }
 
 func (r *taker) has(want []byte, ended bool) func() bool {
@@ -55,7 +77,7 @@ func TestALoopSaysWhatThereIsToRead(t *testing.T) {
 	a, b := sockets(t)
 	r := &taker{fd: a}
 	_, _ = unix.Write(b, []byte("before")) // it is watched
-	stop, _ := l.Watch(a, r.ready)
+	stop, _ := l.Watch(a, r)
 	until(t, "what came before", r.has([]byte("before"), false))
 	want := []byte("before")
 	for i := range 100 {
@@ -77,7 +99,7 @@ func TestALoopSaysWhatThereIsToRead(t *testing.T) {
 	for range 20 {
 		a, b := sockets(t)
 		r := &taker{fd: a}
-		stop, gone := l.Watch(a, r.ready)
+		stop, gone := l.Watch(a, r)
 		_, _ = unix.Write(b, []byte("x"))
 		stop()
 		r.mu.Lock()
@@ -100,11 +122,75 @@ func TestALoopThatEndsGivesBackWhatItWatches(t *testing.T) {
 	a, b := sockets(t)
 	defer func() { _, _ = unix.Close(a), unix.Close(b) }()
 	r := &taker{fd: a}
-	stop, gone := l.Watch(a, r.ready)
+	stop, gone := l.Watch(a, r)
 	n.stop()
 	<-gone
 	stop()
-	if stop, _ := l.Watch(a, r.ready); stop != nil {
+	if stop, _ := l.Watch(a, r); stop != nil {
 		t.Error("it watches after its end")
+	}
+}
+
+// A gated key space has commits of a test, which wait for it.
+type gated struct {
+	server.Keyspace
+	gate chan error
+}
+
+const gatedSeq = 1 << 60 // above all of the store
+
+func (g *gated) Commit(seq uint64) error {
+	if seq >= gatedSeq {
+		return <-g.gate
+	}
+	return g.Keyspace.Commit(seq)
+}
+
+func TestALoopCommitsForThoseItWatches(t *testing.T) {
+	keys := &gated{open(t, store.Options{}), make(chan error)}
+	n := start(t, server.Options{Keys: keys})
+	l := n.srv.Pollers()[0]
+	a, b := sockets(t)
+	defer func() { _, _ = unix.Close(a), unix.Close(b) }()
+	r := &taker{fd: a, due: gatedSeq}
+	_, gone := l.Watch(a, r)
+	ask := func() { _, _ = unix.Write(b, []byte("x")) }
+
+	ask()
+	until(t, "what came", r.has([]byte("x"), false))
+	time.Sleep(20 * time.Millisecond) // a commit that takes so long
+	if !r.hasDone()() {
+		t.Error("it is done before the commit")
+	}
+	keys.gate <- nil
+	until(t, "the first commit", r.hasDone(nil))
+
+	// The next is waited for by another goroutine, and the loop serves meanwhile.
+	ask()
+	until(t, "what came then", r.has([]byte("xx"), false))
+	c := n.dial()
+	c.expect("+PONG\r\n", "PING")
+	time.Sleep(20 * time.Millisecond) // as long
+	if !r.hasDone(nil)() {
+		t.Error("it is done before the second commit")
+	}
+	keys.gate <- errCommit
+	until(t, "the second commit", r.hasDone(nil, errCommit))
+
+	// The end of the loop is no end of a commit.
+	ask()
+	until(t, "what came last", r.has([]byte("xxx"), false))
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); n.stop() }()
+	select {
+	case <-gone:
+		t.Error("it is given back before its commit")
+	case <-time.After(20 * time.Millisecond):
+	}
+	close(keys.gate)
+	<-gone
+	<-stopped
+	if !r.hasDone(nil, errCommit, nil)() {
+		t.Errorf("done: %v", r.done)
 	}
 }

@@ -43,12 +43,21 @@ type ForwardDone interface {
 // A Poller watches sockets for others by the goroutine that serves clients, which then need not be
 // told of what came by them: that would cost a switch of goroutines each time.
 type Poller interface {
-	// Watch has ready called by that goroutine when there may be something to read, edge-triggered,
-	// until stop; hup says that the other side may have closed. It is called again soon where it says
-	// that there is more. It must not block. The descriptor stays open, and the caller's, at least until stop
-	// has returned, which waits until ready does not run any more, or gone is closed: then the
-	// poller has ended. A poller that has ended before returns nil.
-	Watch(fd int, ready func(hup bool) (more bool)) (stop func(), gone <-chan struct{})
+	// Watch has w called by that goroutine until stop. The descriptor stays open, and the caller's, at
+	// least until stop has returned, which waits until w is not called any more, or gone is closed:
+	// then the poller has ended. A poller that has ended before returns nil.
+	Watch(fd int, w Watched) (stop func(), gone <-chan struct{})
+}
+
+// A Watched reads a socket. Neither method may block.
+type Watched interface {
+	// Ready is called when there may be something to read, edge-triggered; hup says that the other
+	// side may have closed. It reads once, and is called again soon where it says that there is more.
+	// Where due is not 0, what it has done waits for that commit.
+	Ready(hup bool) (more bool, due uint64)
+	// Done is called once for each commit that Ready has asked for, when that is made or has failed. It says
+	// whether there is more to be read.
+	Done(err error) (more bool)
 }
 
 // An Executor runs the commands that other nodes forward. respond is called once,

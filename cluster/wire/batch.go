@@ -11,11 +11,11 @@ type Request struct {
 	Op         Op
 	Epoch, HLC uint64
 	Left       time.Duration // how long, from when it was read, its sender waits for a reply; positive
-	Payload    []byte        // aliases the buffer: valid during Handle
+	Payload    []byte        // aliases the buffer: valid until the end of Handle and Finish
 }
 
 // A Batch is the requests that came in by one read of one connection. It is the
-// goroutine's that Handle runs in.
+// goroutine's that Handle or Finish runs in.
 type Batch struct {
 	conn     *served
 	requests []Request
@@ -31,7 +31,7 @@ func (b *Batch) Requests() []Request { return b.requests }
 func (b *Batch) Peer() *Hello { return b.conn.peer }
 
 // Reply answers request i; the payload is the parts in a row, copied. The
-// replies go out when Handle has returned, and not before. Of several to one
+// replies go out when Handle has returned, and Finish where there is one, and not before. Of several to one
 // request the first counts. One that is too large for the peer, or with those
 // before it for Limits.BytesMax, reaches it as ErrTooLarge.
 func (b *Batch) Reply(i int, status uint8, epoch, hlc uint64, parts ...[]byte) {

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"cartwheel/cluster/quorum"
 )
 
 // A lane is one connection of a Link, over and over: its own goroutine (run)
@@ -214,7 +216,7 @@ func (ln *lane) receive(ctx context.Context, conn net.Conn, box *outbox) error {
 	r := receiving{ln: ln, reader: frameReader{frameBytesMax: ln.limits.FrameBytesMax}}
 	src := newDirectReader(conn)
 	for {
-		if p := ln.poller(); p != nil {
+		if p := pollerFor(ln.id, ln.link.opts.Poller); p != nil {
 			if err := r.poll(ctx, conn, box, p); err != nil {
 				return err
 			}
@@ -229,11 +231,25 @@ func (ln *lane) receive(ctx context.Context, conn net.Conn, box *outbox) error {
 	}
 }
 
-func (ln *lane) poller() Poller {
-	if ln.id != Small || ln.link.opts.Poller == nil {
+// pollerFor returns what reads the connections of a lane, nil where a goroutine does.
+func pollerFor(lane Lane, poller func() quorum.Poller) quorum.Poller {
+	if lane != Small || poller == nil {
 		return nil
 	}
-	return ln.link.opts.Poller()
+	return poller()
+}
+
+// poll has a poller say when there is something to read, until the connection breaks or ctx
+// ends. It returns nil where the poller has ended, or cannot watch this connection.
+func (r *receiving) poll(ctx context.Context, conn net.Conn, box *outbox, p quorum.Poller) error {
+	w := newPolled(conn, &r.reader)
+	if w == nil {
+		return nil
+	}
+	w.arrived = func(n int) (due uint64, err error) { return 0, r.deliver(n) }
+	r.ln.polled.Store(w)
+	defer r.ln.polled.Store(nil)
+	return w.watch(ctx, box, p)
 }
 
 // deliver delivers what the reader has read, n bytes the last time.

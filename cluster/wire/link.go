@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"cartwheel/cluster/quorum"
 )
 
 // LinkOptions say where a Link leads and what it does with what comes back.
@@ -37,15 +39,10 @@ type LinkOptions struct {
 	// Poller returns what watches the connection of lane Small, where that is a bare TCP connection,
 	// or nil; it is asked until it returns one. Deliver is then called by the poller, and must
 	// not block for long. May be nil.
-	Poller func() Poller
+	Poller func() quorum.Poller
 
 	Limits   [LaneCount]Limits
 	Counters *Counters // may be shared; nil for none
-}
-
-// A Poller is package quorum's.
-type Poller interface {
-	Watch(fd int, ready func(hup bool) (more bool)) (stop func(), gone <-chan struct{})
 }
 
 // A Reply is what became of one request.

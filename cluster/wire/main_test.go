@@ -17,7 +17,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // A handlerFunc is a Handler.
 type handlerFunc func(*Batch)
 
-func (f handlerFunc) Handle(b *Batch) { f(b) }
+func (f handlerFunc) Handle(b *Batch) (due uint64) { f(b); return 0 }
+func (f handlerFunc) Blocks(*Batch) bool           { return false }
+func (f handlerFunc) Commit(uint64) error          { panic("nothing is due") }
+func (f handlerFunc) Finish(*Batch, error)         { panic("nothing is due") }
 
 // echo answers each request by its payload, its op as status, and its epoch and
 // HLC plus one.

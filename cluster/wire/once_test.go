@@ -173,24 +173,29 @@ func erratic(draw func(int) int) Handler {
 	})
 }
 
-// TestEachTokenIsDeliveredExactlyOnceOverTCP is for the direct writes.
+// TestEachTokenIsDeliveredExactlyOnceOverTCP is for the direct writes, and for pollers.
 func TestEachTokenIsDeliveredExactlyOnceOverTCP(t *testing.T) {
+	t.Run("read by goroutines", func(t *testing.T) { onceOverTCP(t, rigOptions{}) })
+	t.Run("read by pollers", func(t *testing.T) { onceOverTCP(t, pollOptions(t)) })
+}
+
+func onceOverTCP(t *testing.T, opts rigOptions) {
 	pair := tcpPair(t)
 	var mu sync.Mutex
 	var conns []net.Conn
-	connect := func() (net.Conn, net.Conn) {
+	opts.connect = func() (net.Conn, net.Conn) {
 		dialed, accepted := pair()
 		mu.Lock()
 		defer mu.Unlock()
 		conns = append(conns, dialed)
 		return dialed, accepted
 	}
-	deliver := func(replies []Reply) {
+	opts.link.Deliver = func(replies []Reply) {
 		for _, reply := range replies {
 			reply.Token.(*onceToken).delivered.Add(1)
 		}
 	}
-	r := newRig(t, rigOptions{connect: connect, link: LinkOptions{Deliver: deliver}})
+	r := newRig(t, opts)
 	tokens := make([][]onceToken, 4)
 	var sending sync.WaitGroup
 	for i := range tokens {

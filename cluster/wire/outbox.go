@@ -216,6 +216,13 @@ func (o *outbox) awaitBelow(bytes int) error {
 	return o.broken
 }
 
+// below reports whether fewer than bytes are queued, or nothing ever will be sent.
+func (o *outbox) below(bytes int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.broken != nil || len(o.queued) < bytes
+}
+
 // fail ends the connection. The first reason stays. It returns that.
 func (o *outbox) fail(err error) error {
 	o.mu.Lock()

@@ -5,58 +5,70 @@ import (
 	"io"
 	"net"
 	"syscall"
+
+	"cartwheel/cluster/quorum"
 )
 
-// poll has a poller say when there is something to read, until the connection breaks or ctx
-// ends. It returns nil where the poller has ended, or cannot watch this connection.
-func (r *receiving) poll(ctx context.Context, conn net.Conn, box *outbox, p Poller) error {
+// newPolled returns nil where a poller cannot watch the connection.
+func newPolled(conn net.Conn, reader *frameReader) *polled {
 	fd := duplicate(conn)
 	if fd < 0 {
 		return nil
 	}
-	broken := make(chan error, 1)
-	var w polled
-	w.read = func(hup bool) (more bool) {
-		n, all, err := r.reader.fillNow(fd)
-		if n > 0 {
-			err = r.deliver(n)
-		}
-		if err != nil {
-			w.over = true
-			broken <- err
-		}
-		// A short read has emptied the socket: the next bytes make a new edge, but for a
-		// close, which may have come with these.
-		return err == nil && n > 0 && (hup || !all)
-	}
-	stop, gone := p.Watch(fd, w.ready)
+	return &polled{fd: fd, reader: reader, broken: make(chan error, 1), aside: make(chan func() error, 1)}
+}
+
+// watch has a poller say when there is something to read, until the connection of box breaks
+// or ctx ends. It returns nil where the poller has ended. It is called once.
+func (w *polled) watch(ctx context.Context, box *outbox, p quorum.Poller) error {
+	stop, gone := p.Watch(w.fd, w)
 	if stop == nil {
-		_ = syscall.Close(fd)
+		w.end()
+		_ = syscall.Close(w.fd)
 		return nil
 	}
-	r.ln.polled.Store(&w)
 	var err error
-	select {
-	case err = <-broken:
-	case <-box.done:
-		err = net.ErrClosed // box knows why
-	case <-ctx.Done():
-		err = ctx.Err()
-	case <-gone:
+	for watching := true; watching; {
+		watching = false
+		select {
+		case do := <-w.aside:
+			err = w.do(do)
+			watching = err == nil
+		case err = <-w.broken:
+		case <-box.done:
+			err = net.ErrClosed // box knows why
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-gone:
+		}
 	}
-	r.ln.polled.Store(nil)
 	w.end()
 	if err == nil {
-		_ = syscall.Close(fd)
+		_ = syscall.Close(w.fd)
 		return nil
 	}
 	// What was in flight is lost now, and not when the poller comes to it; the peer sees the end, too.
-	_ = syscall.Shutdown(fd, syscall.SHUT_RDWR)
+	_ = syscall.Shutdown(w.fd, syscall.SHUT_RDWR)
 	go func() {
 		stop()
-		_ = syscall.Close(fd)
+		_ = syscall.Close(w.fd)
 	}()
 	return err
+}
+
+// readNow reads once, and does not wait. The caller holds mu.
+func (w *polled) readNow(hup bool) (more bool, due uint64) {
+	n, all, err := w.reader.fillNow(w.fd)
+	if n > 0 {
+		due, err = w.arrived(n)
+	}
+	if err != nil {
+		w.over = true
+		w.broken <- err
+	}
+	// A short read has emptied the socket: the next bytes make a new edge, but for a
+	// close, which may have come with these.
+	return err == nil && n > 0 && (hup || !all), due
 }
 
 // duplicate returns another descriptor of a bare TCP connection, or -1. Go's own poller does

@@ -2,25 +2,43 @@ package wire
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"cartwheel/cluster/quorum"
 )
 
 // A fakePoller asks all sockets all the time, by one goroutine.
 type fakePoller struct {
-	mu       sync.Mutex // held while ready runs
+	commit   func(due uint64) error // nil: always nil
+	mu       sync.Mutex             // held while ready runs
 	watching map[int]*fakeWatch
 	ended    chan struct{}
 	watched  int // calls
 }
 
 type fakeWatch struct {
-	ready func(hup bool) bool
-	gone  chan struct{}
+	quorum.Watched
+	gone chan struct{}
+}
+
+// read has what there is be read, and commits for it.
+func (w *fakeWatch) read(commit func(due uint64) error) {
+	for more := true; more; {
+		var due uint64
+		if more, due = w.Ready(true); due != 0 {
+			var err error
+			if commit != nil {
+				err = commit(due)
+			}
+			more = w.Done(err)
+		}
+	}
 }
 
 func newFakePoller() *fakePoller {
@@ -29,8 +47,7 @@ func newFakePoller() *fakePoller {
 		for {
 			p.mu.Lock()
 			for _, w := range p.watching {
-				for w.ready(true) {
-				}
+				w.read(p.commit)
 			}
 			over := p.watching == nil
 			p.mu.Unlock()
@@ -44,13 +61,13 @@ func newFakePoller() *fakePoller {
 	return p
 }
 
-func (p *fakePoller) Watch(fd int, ready func(hup bool) bool) (stop func(), gone <-chan struct{}) {
+func (p *fakePoller) Watch(fd int, by quorum.Watched) (stop func(), gone <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.watching == nil {
 		return nil, nil
 	}
-	w := &fakeWatch{ready, make(chan struct{})}
+	w := &fakeWatch{by, make(chan struct{})}
 	p.watching[fd] = w
 	p.watched++
 	return func() {
@@ -71,6 +88,16 @@ func (p *fakePoller) end() {
 	p.watching = nil
 	p.mu.Unlock()
 	<-p.ended
+}
+
+func (p *fakePoller) awaitWatching(t *testing.T, n int) {
+	t.Helper()
+	eventually(t, func() error {
+		if now, _ := p.polled(); now != n {
+			return fmt.Errorf("%d connections are watched, not %d", now, n)
+		}
+		return nil
+	})
 }
 
 // polled returns how many sockets are watched, and how many have been.
@@ -107,14 +134,9 @@ func TestAPollerTakesWhatComesAndGivesItBack(t *testing.T) {
 			last = accepted
 			return dialed, accepted
 		},
-		link: LinkOptions{Poller: func() Poller { return p }},
+		link: LinkOptions{Poller: func() quorum.Poller { return p }},
 	})
-	eventually(t, func() error {
-		if now, _ := p.polled(); now != 1 {
-			return errors.New("the connection is not watched")
-		}
-		return nil
-	})
+	p.awaitWatching(t, 1)
 	r.ask(t, 0, 300)
 
 	// Connections break, and others are watched in their place.
@@ -125,12 +147,7 @@ func TestAPollerTakesWhatComesAndGivesItBack(t *testing.T) {
 		<-r.downs
 		<-r.ups
 	}
-	eventually(t, func() error {
-		if now, _ := p.polled(); now != 1 {
-			return errors.New("not one connection is watched")
-		}
-		return nil
-	})
+	p.awaitWatching(t, 1)
 	before := len(r.replies())
 	r.ask(t, before, 300)
 
@@ -145,13 +162,8 @@ func TestAPollerTakesWhatComesAndGivesItBack(t *testing.T) {
 // A poller that is held up, as by a disk, does not make answers late.
 func TestWhatAPollerDoesNotComeToIsReadAllTheSame(t *testing.T) {
 	p := newFakePoller()
-	r := newRig(t, rigOptions{connect: tcpPair(t), link: LinkOptions{Poller: func() Poller { return p }}})
-	eventually(t, func() error {
-		if now, _ := p.polled(); now != 1 {
-			return errors.New("the connection is not watched")
-		}
-		return nil
-	})
+	r := newRig(t, rigOptions{connect: tcpPair(t), link: LinkOptions{Poller: func() quorum.Poller { return p }}})
+	p.awaitWatching(t, 1)
 	p.mu.Lock() // it stands still
 	r.ask(t, 0, 10)
 	p.mu.Unlock()
@@ -172,7 +184,7 @@ func TestWhatIsInFlightIsLostWithAWatchedConnection(t *testing.T) {
 		}
 	})
 	r := newRig(t, rigOptions{
-		connect: tcpPair(t), serve: ServeOptions{Handler: silent}, link: LinkOptions{Poller: func() Poller { return p }},
+		connect: tcpPair(t), serve: ServeOptions{Handler: silent}, link: LinkOptions{Poller: func() quorum.Poller { return p }},
 	})
 	mustSend(t, r.Link, Small, nil, time.Minute, []byte("payload"))
 	r.Flush()

@@ -5,7 +5,14 @@ package wire
 import (
 	"context"
 	"net"
+
+	"cartwheel/cluster/quorum"
 )
 
-// poll is only there on Linux.
-func (r *receiving) poll(context.Context, net.Conn, *outbox, Poller) error { return nil }
+// Pollers are only there on Linux.
+
+func newPolled(net.Conn, *frameReader) *polled { return nil }
+
+func (w *polled) readNow(bool) (more bool, due uint64) { return false, 0 }
+
+func (w *polled) watch(context.Context, *outbox, quorum.Poller) error { return nil }

@@ -5,41 +5,101 @@ import (
 	"sync/atomic"
 )
 
-// A polled connection is read by a poller, when there is something; by the sweeper of its link, at
-// each tick, and by whoever is about to give up on answers: the poller's goroutine may be waiting
+// A polled connection is read by a poller, when there is something. Answers are read by the sweeper of their
+// link too, at each tick, and by whoever is about to give up on them: the poller's goroutine may be waiting
 // for a disk, which is no reason to take what peers have answered in time for late.
 //
 // Nobody waits for another who reads: that one reads on.
 type polled struct {
-	missed atomic.Bool // somebody has come while another read
+	fd      int // the connection's second one
+	reader  *frameReader
+	arrived func(n int) (due uint64, err error) // is called when n bytes have been read
+	commit  func(due uint64) error              // these two may be nil where nothing is ever due
+	finish  func(err error)                     // is called after each commit
+	broken  chan error                          // is told why it is over, if by what was read
+	aside   chan func() error                   // gets what the connection's own goroutine has to do
+
+	missed atomic.Bool // somebody has come while another read, or while it was held
 
 	mu   sync.Mutex // held while it is read
-	read func(hup bool) (more bool)
-	over bool // it is not read any more
+	held bool       // it is not read on before a commit has ended, or what is done aside
+	over bool       // it is not read any more
 }
 
-// ready reads once, and says whether there may be more. The poller calls it.
-func (w *polled) ready(hup bool) (more bool) {
+// Ready is for the poller.
+func (w *polled) Ready(hup bool) (more bool, due uint64) {
 	w.missed.Store(true)
 	if !w.mu.TryLock() {
-		return false
+		return false, 0
+	}
+	if w.held || w.over {
+		w.mu.Unlock()
+		return false, 0
 	}
 	w.missed.Store(false)
-	more = !w.over && w.read(hup)
+	more, due = w.readNow(hup)
+	w.held = w.held || due != 0
+	if held := w.held; held {
+		w.missed.Store(more || w.missed.Load())
+		w.mu.Unlock()
+		return false, due
+	}
 	w.mu.Unlock()
-	return more || w.missed.Load()
+	return more || w.missed.Load(), 0
 }
 
-// readAll reads what there is.
+// Done is for the poller.
+func (w *polled) Done(err error) (more bool) {
+	w.mu.Lock()
+	w.held = false
+	if !w.over {
+		w.finish(err)
+	}
+	held := w.held
+	w.mu.Unlock()
+	return !held && w.missed.Load()
+}
+
+// readAll reads what there is, and commits what that asks for.
 func (w *polled) readAll() {
 	w.missed.Store(true)
 	for w.missed.Load() && w.mu.TryLock() {
+		if w.held || w.over {
+			w.mu.Unlock()
+			return
+		}
 		w.missed.Store(false)
 		for more := true; more && !w.over; {
-			more = w.read(true)
+			var due uint64
+			if more, due = w.readNow(true); due != 0 {
+				w.finish(w.commit(due))
+			}
+			if w.held {
+				w.missed.Store(true)
+				break
+			}
 		}
 		w.mu.Unlock()
 	}
+}
+
+// putAside has the connection's own goroutine do what may block; it is read on after that. The
+// caller holds mu.
+func (w *polled) putAside(do func() error) {
+	w.held = true
+	w.aside <- do
+}
+
+// do does what was put aside, and reads on.
+func (w *polled) do(what func() error) error {
+	if err := what(); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.held = false
+	w.mu.Unlock()
+	w.readAll()
+	return nil
 }
 
 // end has it not be read any more.

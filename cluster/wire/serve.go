@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"cartwheel/cluster/quorum"
 	"cartwheel/cluster/sabotage"
 )
 
@@ -18,19 +19,31 @@ import (
 type ServeOptions struct {
 	Identity
 	// Handler is given all requests. Required.
-	Handler  Handler
+	Handler Handler
+	// Poller returns what watches a connection of lane Small, where that is a bare TCP connection, or nil; it
+	// is asked until it returns one. Handle and Finish are then called by the poller, unless the Handler says that a batch
+	// blocks, or the last one took long. May be nil.
+	Poller   func() quorum.Poller
 	Limits   [LaneCount]Limits
 	Counters *Counters // may be shared; nil for none
 }
 
-// A Handler carries out requests.
+// A Handler carries out the requests of one connection.
 type Handler interface {
 	// Handle is given the requests that came in by one read, in order, by the
 	// goroutine that reads the connection: that does not go on before Handle
 	// returns. Each request should be answered by Batch.Reply or deferred by
-	// Batch.Defer; one that is neither runs into its sender's timeout. Neither
-	// the batch nor what it returned may be used afterwards.
-	Handle(*Batch)
+	// Batch.Defer; one that is neither runs into its sender's timeout. Where it returns the number of
+	// a commit, Finish is called after that, and answers what Handle left. Neither
+	// the batch nor what it returned may be used after the last of these.
+	Handle(*Batch) (due uint64)
+	// Blocks reports whether Handle may block for long.
+	Blocks(*Batch) bool
+	// Commit waits for a commit.
+	Commit(due uint64) error
+	// Finish is given the batch again, when the commit is made or has failed. Nothing is read in between,
+	// and the requests' payloads are as they were.
+	Finish(b *Batch, err error)
 }
 
 // Serve serves a connection that a peer has dialed, from its handshake, which
@@ -47,7 +60,7 @@ func Serve(ctx context.Context, conn net.Conn, opts ServeOptions) error {
 	}
 	err := s.shakeHands(conn, &opts)
 	if err == nil {
-		err = s.serve(conn)
+		err = s.serve(ctx, conn, &opts)
 	}
 	if ctx.Err() != nil {
 		return nil
@@ -64,6 +77,7 @@ type served struct {
 	limits   Limits
 	transit  transit
 	lateness lateness
+	slow     bool         // the last requests took long
 	deferred atomic.Int64 // requests that have a Responder, and no reply
 
 	mu  sync.Mutex // guards box. A leaf
@@ -92,11 +106,11 @@ func (s *served) shakeHands(conn net.Conn, opts *ServeOptions) error {
 	return nil
 }
 
-func (s *served) serve(conn net.Conn) error {
+func (s *served) serve(ctx context.Context, conn net.Conn, opts *ServeOptions) error {
 	s.box = newOutbox(conn, &s.mu, s.counters)
 	var writer sync.WaitGroup
 	writer.Go(s.box.run)
-	err := s.box.fail(s.handle(conn))
+	err := s.box.fail(s.handle(ctx, conn, opts.Poller))
 	conn.Close()
 	writer.Wait()
 	if err == io.EOF { // bare: between frames
@@ -106,12 +120,18 @@ func (s *served) serve(conn net.Conn) error {
 }
 
 // handle reads, has the requests handled and sends the replies, until the
-// connection breaks.
-func (s *served) handle(conn net.Conn) error {
+// connection breaks: by this goroutine until there is a poller, then by that one, and again by
+// this where the poller ends.
+func (s *served) handle(ctx context.Context, conn net.Conn, poller func() quorum.Poller) error {
 	reader := frameReader{frameBytesMax: s.limits.FrameBytesMax}
 	batch := Batch{conn: s}
 	src := newDirectReader(conn)
 	for {
+		if p := pollerFor(s.peer.Lane, poller); p != nil {
+			if err := s.poll(ctx, conn, &reader, &batch, p); err != nil {
+				return err
+			}
+		}
 		n, err := reader.fill(src)
 		if errors.Is(err, io.EOF) && reader.start < reader.end {
 			return io.ErrUnexpectedEOF
@@ -119,23 +139,80 @@ func (s *served) handle(conn net.Conn) error {
 		if err != nil {
 			return err
 		}
-		s.counters.Reads.Add(1)
-		s.counters.BytesIn.Add(uint64(n))
-		readErr := s.requests(&reader, &batch)
-		if len(batch.requests) > 0 {
-			s.handler.Handle(&batch)
-			s.post(&batch)
-			s.box.flush(true)
-		}
-		if err := cmp.Or(readErr, s.box.awaitBelow(serveBacklogMax)); err != nil {
+		readErr := s.requests(n, &reader, &batch)
+		if err := cmp.Or(s.carryOut(&batch), readErr); err != nil {
 			return err
 		}
 	}
 }
 
-// requests fills the batch with the requests that have arrived and are not past
+// carryOut has requests handled and sends the replies, and waits for whatever there is to wait for.
+func (s *served) carryOut(batch *Batch) error {
+	if due := s.handled(batch); due != 0 {
+		s.handler.Finish(batch, s.handler.Commit(due))
+	}
+	s.post(batch)
+	s.box.flush(true)
+	return s.box.awaitBelow(serveBacklogMax)
+}
+
+// handled has requests handled.
+func (s *served) handled(batch *Batch) (due uint64) {
+	if len(batch.requests) == 0 {
+		return 0
+	}
+	began := time.Now()
+	due = s.handler.Handle(batch)
+	s.slow = time.Since(began) > asideAfter
+	return due
+}
+
+// asideAfter is how long requests must take to be handled for the next ones to be handled by the connection's own
+// goroutine and not by the poller: they wait for a disk.
+const asideAfter = 5 * time.Millisecond
+
+// poll is as receiving's.
+func (s *served) poll(ctx context.Context, conn net.Conn, reader *frameReader, batch *Batch, p quorum.Poller) error {
+	w := newPolled(conn, reader)
+	if w == nil {
+		return nil
+	}
+	answer := func() {
+		s.post(batch)
+		s.box.flush(false)
+		if !s.box.below(serveBacklogMax) {
+			w.putAside(func() error { return s.box.awaitBelow(serveBacklogMax) })
+		}
+	}
+	carryOut := func() error { return s.carryOut(batch) }
+	w.arrived = func(n int) (due uint64, err error) {
+		err = s.requests(n, reader, batch)
+		if len(batch.requests) > 0 && (s.slow || s.handler.Blocks(batch)) {
+			w.putAside(carryOut)
+			return 0, err
+		}
+		if due = s.handled(batch); due == 0 {
+			answer()
+		}
+		return due, err
+	}
+	w.commit = s.handler.Commit
+	w.finish = func(err error) {
+		s.handler.Finish(batch, err)
+		answer()
+	}
+	err := w.watch(ctx, s.box, p)
+	if errors.Is(err, io.EOF) && reader.start < reader.end {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// requests fills the batch with the requests that have arrived, with n bytes now, and are not past
 // their deadline.
-func (s *served) requests(reader *frameReader, batch *Batch) error {
+func (s *served) requests(n int, reader *frameReader, batch *Batch) error {
+	s.counters.Reads.Add(1)
+	s.counters.BytesIn.Add(uint64(n))
 	batch.nowMS = s.nowMS()
 	batch.requests = batch.requests[:0]
 	ageMS := s.transit.ageMS(batch.nowMS)

@@ -21,7 +21,7 @@ var mayImport = map[string][]string{
 	"cluster/repair":     {"cluster/ring", "cluster/sabotage", "store", "store/version"},
 	"cluster/sabotage":   nil,
 	"cluster/sim":        nil,
-	"cluster/wire":       {"cluster/sabotage"},
+	"cluster/wire":       {"cluster/quorum", "cluster/sabotage"},
 	"store":              {"store/version", "cluster/ring", "cluster/sabotage"},
 	"bench":              {"bench/check", "bench/faults", "bench/local", "bench/proc", "bench/machine", "bench/preload", "cluster/sabotage"},
 	"server/command/gen": {"server/command"},
