@@ -44,9 +44,9 @@ type rowBatch struct {
 	gone [][2][]byte
 	// soonestMS is when the first expiry row in it is due; 0: there is none.
 	soonestMS int64
-	// touched says of which tokens there are objects' rows, by their first bits; of
-	// what gather has made.
-	touched [tokenBuckets / 64]uint64
+	// What gather has made has chains of rows, the last of each first: one for each of tokenBuckets of
+	// objects' rows, and one for each first byte of the others.
+	chains [tokenBuckets + 256]int32 // an index in rows, and 1; 0: there is none
 	// index has, for each token of an object's row, the last row of it; for gather.
 	index map[uint64]int32
 }
@@ -55,6 +55,7 @@ type rowChange struct {
 	from, to int    // the key in keys
 	value    []byte // must not change any more
 	remove   bool
+	next     int32 // in its chain, as in chains
 }
 
 // rowOrder is a row's place: the first bytes of its key decide nearly always.
@@ -77,7 +78,7 @@ func (b *rowBatch) add(keys, value []byte, remove bool) {
 	if key := keys[from:]; key[0] == prefixExpiry && len(key) >= 9 {
 		b.expires(int64(binary.BigEndian.Uint64(key[1:])))
 	}
-	b.rows = append(b.rows, rowChange{from, len(keys), value, remove})
+	b.rows = append(b.rows, rowChange{from: from, to: len(keys), value: value, remove: remove})
 	b.bytes += len(keys) - from + len(value)
 }
 
@@ -102,12 +103,37 @@ func (b *rowBatch) touches(first, last ring.Token) bool {
 	if len(b.gone) > 0 {
 		return true
 	}
-	for i := tokenBucket(first); i <= tokenBucket(last); i++ {
-		if b.touched[i/64]&(1<<(i%64)) != 0 {
+	for _, row := range b.chains[tokenBucket(first) : tokenBucket(last)+1] {
+		if row != 0 {
 			return true
 		}
 	}
 	return false
+}
+
+// A newerRow is a row as Pebble may not have it yet.
+type newerRow struct {
+	key, value []byte
+	remove     bool
+	order      int // of several of one key the highest counts
+}
+
+// newer appends the rows of some chains from lower up to upper. It looks at left rows at most, and returns how many
+// it might have gone on to look at; a negative number: there are more.
+func (b *rowBatch) newer(rows []newerRow, left int, first, last int, lower, upper []byte) ([]newerRow, int) {
+	for _, at := range b.chains[first : last+1] {
+		for at != 0 {
+			if left--; left < 0 {
+				return nil, left
+			}
+			r := &b.rows[at-1]
+			if key := b.keys[r.from:r.to]; bytes.Compare(key, lower) >= 0 && bytes.Compare(key, upper) < 0 {
+				rows = append(rows, newerRow{key, r.value, r.remove, int(at)})
+			}
+			at = r.next
+		}
+	}
+	return rows, left
 }
 
 // empty reports that there is nothing to commit.
@@ -190,7 +216,7 @@ func (b *rowBatch) gather(from *rowBatch) {
 	for i := range from.rows {
 		r := &from.rows[i]
 		key := from.keys[r.from:r.to]
-		at := int32(len(b.rows))
+		at, chain := int32(len(b.rows)), &b.chains[tokenBuckets+int(key[0])]
 		if key[0] == prefixObject && len(key) >= 9 {
 			token := binary.BigEndian.Uint64(key[1:])
 			if last, known := b.index[token]; known {
@@ -201,13 +227,13 @@ func (b *rowBatch) gather(from *rowBatch) {
 					continue
 				}
 			}
-			i := tokenBucket(ring.Token(token))
-			b.touched[i/64] |= 1 << (i % 64)
+			chain = &b.chains[tokenBucket(ring.Token(token))]
 			b.index[token] = at // any later row of this token comes after it
 		}
 		start := len(b.keys)
 		b.keys = append(b.keys, key...)
-		b.rows = append(b.rows, rowChange{start, len(b.keys), r.value, r.remove})
+		b.rows = append(b.rows, rowChange{start, len(b.keys), r.value, r.remove, *chain})
+		*chain = at + 1
 		b.bytes += len(key) + len(r.value)
 	}
 }

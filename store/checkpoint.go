@@ -24,7 +24,8 @@ import (
 //  3. There is a checkpoint when much has been gathered or the log is long. The log is
 //     then begun anew, and when Pebble has flushed what it was given, the segments
 //     before are retired.
-//  4. Whoever looks at Pebble's rows calls Store.checkpoint first. So does a commit
+//  4. Whoever looks at Pebble's rows looks at what is gathered too (newerRows), or
+//     calls Store.checkpoint first. So does a commit
 //     by which ranges of rows go: it is given to Pebble before it ends.
 //  5. With what it is given, in the same batch, Pebble notes how far in the log that
 //     is. After an unclean stop it is given what is behind that: where a power cut left

@@ -214,7 +214,7 @@ func (s *Store) reclaimPartition(p ring.Partition, marked [Databases]version.HLC
 	var left census
 	var o version.Object
 	nowMS := s.NowMS()
-	err := s.scanObjects(s.db, first, last, func(k Key, text []byte) error {
+	err := s.scanObjects(s.db, nil, first, last, func(k Key, text []byte) error {
 		if marked[k.DB] == 0 {
 			return nil
 		}

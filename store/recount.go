@@ -78,7 +78,7 @@ type census struct {
 func (s *Store) countPartition(from pebble.Reader, p ring.Partition, found *census) error {
 	first, last := p.Span(s.node.Partitions)
 	var o version.Object
-	return s.scanObjects(from, first, last, func(k Key, text []byte) error {
+	return s.scanObjects(from, nil, first, last, func(k Key, text []byte) error {
 		found.bytes += len(k.User) + len(text)
 		if _, err := s.decodeStored(k, text, &o); err != nil {
 			found.counts[k.DB].add(weighCorrupt(k))

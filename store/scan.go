@@ -13,24 +13,21 @@ import (
 // errStopScan ends a scan early.
 var errStopScan = errors.New("stop")
 
-// scanObjects calls visit with the object rows of the tokens first to last. What
-// it passes is valid during the call.
-func (s *Store) scanObjects(from pebble.Reader, first, last ring.Token, visit func(k Key, text []byte) error) error {
+// scanObjects calls visit with the object rows of the tokens first to last, as the newer ones have
+// changed them. What it passes is valid during the call.
+func (s *Store) scanObjects(from pebble.Reader, newer []newerRow, first, last ring.Token, visit func(k Key, text []byte) error) error {
 	lower, upper := tokenRange(prefixObject, first, last)
 	iter, err := from.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return err
 	}
-	for iter.First(); iter.Valid(); iter.Next() {
-		k, err := parseObjectKey(iter.Key())
-		if err == nil {
-			err = visit(k, iter.Value())
-		}
+	return overlay(iter, newer, func(row, text []byte) error {
+		k, err := parseObjectKey(row)
 		if err != nil {
-			return errors.Join(err, iter.Close())
+			return err
 		}
-	}
-	return errors.Join(iter.Error(), iter.Close())
+		return visit(k, text)
+	})
 }
 
 // Scan calls visit with the objects of the tokens first to last, in token
@@ -38,10 +35,13 @@ func (s *Store) scanObjects(from pebble.Reader, first, last ring.Token, visit fu
 // is known. It sees what is committed; what it passes is valid during the call.
 func (s *Store) Scan(first, last ring.Token, visit func(k Key, o *version.Object) bool) error {
 	var o version.Object
-	if err := s.checkpointTokens(first, last); err != nil {
-		return err
+	newer, ok := s.gathered.newerObjects(first, last)
+	if !ok {
+		if err := s.checkpointTokens(first, last); err != nil {
+			return err
+		}
 	}
-	err := s.scanObjects(s.db, first, last, func(k Key, text []byte) error {
+	err := s.scanObjects(s.db, newer, first, last, func(k Key, text []byte) error {
 		object := &o
 		if _, err := s.decodeStored(k, text, &o); err != nil {
 			s.stats.corrupt.Add(1)
@@ -60,25 +60,22 @@ func (s *Store) Scan(first, last ring.Token, visit func(k Key, o *version.Object
 	return err
 }
 
-// scanPrefix calls visit with the committed rows that begin with prefix, from
+// scanPrefix calls visit with the committed rows, but for objects', that begin with prefix, from
 // the first at or after from, until it returns an error.
 func (s *Store) scanPrefix(prefix, from []byte, visit func(row, text []byte) error) error {
-	if err := s.checkpoint(); err != nil {
-		return err
+	lower, upper := bytes.Clone(append(prefix[:len(prefix):len(prefix)], from...)), after(prefix)
+	chain := tokenBuckets + int(prefix[0])
+	newer, ok := s.gathered.newerRows(chain, chain, lower, upper)
+	if !ok {
+		if err := s.checkpoint(); err != nil {
+			return err
+		}
 	}
-	iter, err := s.db.NewIter(&pebble.IterOptions{
-		LowerBound: bytes.Clone(append(prefix[:len(prefix):len(prefix)], from...)),
-		UpperBound: after(prefix),
-	})
+	iter, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return err
 	}
-	for iter.First(); iter.Valid(); iter.Next() {
-		if err := visit(iter.Key(), iter.Value()); err != nil {
-			return errors.Join(err, iter.Close())
-		}
-	}
-	return errors.Join(iter.Error(), iter.Close())
+	return overlay(iter, newer, visit)
 }
 
 // after returns the least row after all that begin with prefix.

@@ -43,7 +43,7 @@ func (s *Store) warmSome(from ring.Token) (next ring.Token, more bool, _ error) 
 	released := s.cache.released()
 	rows, bytes := 0, 0
 	var o version.Object
-	err := s.scanObjects(s.db, from, ^ring.Token(0), func(k Key, text []byte) error {
+	err := s.scanObjects(s.db, nil, from, ^ring.Token(0), func(k Key, text []byte) error {
 		if (rows >= warmRows || bytes >= warmBytes) && k.Token != next { // all of a token, which is where the next begin
 			next, more = k.Token, true
 			return errStopScan
