@@ -115,7 +115,7 @@ func (b *rowBatch) touches(first, last ring.Token) bool {
 type newerRow struct {
 	key, value []byte
 	remove     bool
-	order      int // of several of one key the highest counts
+	order      int64 // of several of one key the highest counts
 }
 
 // newer appends the rows of some chains from lower up to upper. It looks at left rows at most, and returns how many
@@ -128,7 +128,7 @@ func (b *rowBatch) newer(rows []newerRow, left int, first, last int, lower, uppe
 			}
 			r := &b.rows[at-1]
 			if key := b.keys[r.from:r.to]; bytes.Compare(key, lower) >= 0 && bytes.Compare(key, upper) < 0 {
-				rows = append(rows, newerRow{key, r.value, r.remove, int(at)})
+				rows = append(rows, newerRow{key, r.value, r.remove, int64(at)})
 			}
 			at = r.next
 		}

@@ -11,16 +11,19 @@ import (
 	"cartwheel/cluster/ring"
 )
 
-// newerMax is how many rows that Pebble does not have a scan looks at. Where there are more it
+// So many rows that Pebble does not have a scan looks at. Where there are more it
 // has Pebble be given them first. That is dear: what clients write meanwhile is given to Pebble row by
 // row then, and not once for the many times that it changes.
-const newerMax = 4096
+const (
+	newerMax      = 4096 // objects
+	newerOtherMax = 256  // others, which are in one chain: hints are scanned in many small steps
+)
 
 // newerRows returns the rows from lower up to upper that were committed before the call and that Pebble
-// may not have, in their order. They are of the chains first to last. Not ok: there are too many.
-func (g *gathered) newerRows(first, last int, lower, upper []byte) (rows []newerRow, ok bool) {
+// may not have, in their order. They are of the chains first to last. Not ok: these have more than left.
+func (g *gathered) newerRows(first, last int, lower, upper []byte, left int) (rows []newerRow, ok bool) {
 	g.mu.Lock()
-	older, left := 0, newerMax
+	older := 0
 	if w := g.writing; w != nil {
 		if len(w.rows.gone) > 0 {
 			left = -1
@@ -48,7 +51,7 @@ func (g *gathered) newerRows(first, last int, lower, upper []byte) (rows []newer
 // newerObjects is newerRows of objects' rows, by tokens.
 func (g *gathered) newerObjects(first, last ring.Token) (rows []newerRow, ok bool) {
 	lower, upper := tokenRange(prefixObject, first, last)
-	return g.newerRows(tokenBucket(first), tokenBucket(last), lower, upper)
+	return g.newerRows(tokenBucket(first), tokenBucket(last), lower, upper, newerMax)
 }
 
 // overlay calls visit with the rows of an iterator as the newer ones have changed them, in order, until it returns an

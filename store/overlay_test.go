@@ -82,7 +82,7 @@ func TestWhatPebbleDoesNotHaveIsLaidOverWhatItHas(t *testing.T) {
 				lower, upper = hint(rapid.IntRange(0, 15).Draw(rt, "from hint")), hint(15)
 				first, last = tokenBuckets+prefixHint, tokenBuckets+prefixHint
 			}
-			newer, ok := g.newerRows(first, last, []byte(lower), []byte(upper))
+			newer, ok := g.newerRows(first, last, []byte(lower), []byte(upper), newerMax)
 			if !ok {
 				rt.Fatal("too many rows")
 			}

@@ -65,7 +65,7 @@ func (s *Store) Scan(first, last ring.Token, visit func(k Key, o *version.Object
 func (s *Store) scanPrefix(prefix, from []byte, visit func(row, text []byte) error) error {
 	lower, upper := bytes.Clone(append(prefix[:len(prefix):len(prefix)], from...)), after(prefix)
 	chain := tokenBuckets + int(prefix[0])
-	newer, ok := s.gathered.newerRows(chain, chain, lower, upper)
+	newer, ok := s.gathered.newerRows(chain, chain, lower, upper, newerOtherMax)
 	if !ok {
 		if err := s.checkpoint(); err != nil {
 			return err
