@@ -133,6 +133,7 @@ func (c *Coordinator) hurryUntilIdle() bool {
 			op.again()
 		}
 		if len(parked) > 0 {
+			c.settle() // of some that was the end
 			c.Kick()
 		}
 		ops = ops[:0]
