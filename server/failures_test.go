@@ -194,3 +194,26 @@ func TestAFullDiskRefusesWritesAndGoesOnReading(t *testing.T) {
 	until(t, "writes are taken again", func() bool { return c.do("SET", "a", "3") == "+OK\r\n" })
 	c.talk("> GET a\n$1\n3")
 }
+
+// counting counts what is written.
+type counting struct {
+	server.Keyspace
+	updates atomic.Int64
+}
+
+func (c *counting) Update(db uint8, key []byte, need quorum.Need, nowMS int64, o *version.Object, change version.Change, done server.Done) (uint64, bool, error) {
+	c.updates.Add(1)
+	return c.Keyspace.Update(db, key, need, nowMS, o, change, done)
+}
+
+// TestAKeyIsWrittenOnceByOneMSET: where two writes of one command went their own ways, one that was forwarded and run again
+// elsewhere, since a node did not answer, once won against the one behind it.
+func TestAKeyIsWrittenOnceByOneMSET(t *testing.T) {
+	keys := &counting{Keyspace: open(t, store.Options{})}
+	c := start(t, server.Options{Keys: keys}).dial()
+	c.expect("+OK\r\n", "MSET", "a", "1", "b", "2", "a", "3", "a", "4")
+	c.expect("*2\r\n$1\r\n4\r\n$1\r\n2\r\n", "MGET", "a", "b")
+	if n := keys.updates.Load(); n != 2 {
+		t.Errorf("%d writes of two keys", n)
+	}
+}

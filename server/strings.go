@@ -15,7 +15,7 @@ var stringHandlers = map[string]handler{
 	"getex":    {write: getex},
 	"append":   {write: appendTo},
 	"setrange": {write: setrange},
-	"mset":     {begin: pairs, write: mset, blind: always, direct: always, each: true, lone: lonePair, finish: replyOK},
+	"mset":     {begin: lastPairs, write: mset, blind: always, direct: always, each: true, lone: lonePair, finish: replyOK},
 	"msetnx":   {slow: msetnx},
 	"lcs":      {slow: lcs},
 }
@@ -166,6 +166,32 @@ func pairs(c *call) bool {
 		c.w.Error("ERR wrong number of arguments for '" + c.cmd.FullName() + "' command")
 		return false
 	}
+	return true
+}
+
+// lastPairs is pairs, and leaves out the values that others for the same key follow: keys are written
+// in any order, and perhaps once more where a node does not answer.
+func lastPairs(c *call) bool {
+	if !pairs(c) {
+		return false
+	}
+	if len(c.args) == 3 {
+		return true
+	}
+	last := make(map[string]int, len(c.args)/2)
+	for i := 1; i < len(c.args); i += 2 {
+		last[string(c.args[i])] = i
+	}
+	if len(last) == len(c.args)/2 {
+		return true
+	}
+	args := [][]byte{c.args[0]}
+	for i := 1; i < len(c.args); i += 2 {
+		if last[string(c.args[i])] == i {
+			args = append(args, c.args[i], c.args[i+1])
+		}
+	}
+	c.args = args
 	return true
 }
 
