@@ -122,20 +122,28 @@ func (r *rig) ask(t *testing.T, before, n int) {
 }
 
 func TestAPollerTakesWhatComesAndGivesItBack(t *testing.T) {
-	p := newFakePoller()
+	t.Run("answers", func(t *testing.T) {
+		p := newFakePoller()
+		takesAndGivesBack(t, p, rigOptions{link: LinkOptions{Poller: func() quorum.Poller { return p }}})
+	})
+	t.Run("requests", func(t *testing.T) {
+		p := newFakePoller()
+		takesAndGivesBack(t, p, rigOptions{serve: ServeOptions{Poller: func() quorum.Poller { return p }}})
+	})
+}
+
+func takesAndGivesBack(t *testing.T, p *fakePoller, opts rigOptions) {
 	var mu sync.Mutex
 	var last net.Conn // that was accepted; the lane for small requests may be either
 	connect := tcpPair(t)
-	r := newRig(t, rigOptions{
-		connect: func() (net.Conn, net.Conn) {
-			dialed, accepted := connect()
-			mu.Lock()
-			defer mu.Unlock()
-			last = accepted
-			return dialed, accepted
-		},
-		link: LinkOptions{Poller: func() quorum.Poller { return p }},
-	})
+	opts.connect = func() (net.Conn, net.Conn) {
+		dialed, accepted := connect()
+		mu.Lock()
+		defer mu.Unlock()
+		last = accepted
+		return dialed, accepted
+	}
+	r := newRig(t, opts)
 	p.awaitWatching(t, 1)
 	r.ask(t, 0, 300)
 

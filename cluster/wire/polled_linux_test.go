@@ -2,7 +2,6 @@ package wire
 
 import (
 	"errors"
-	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -226,40 +225,6 @@ func TestRepliesWaitForTheCommit(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestAPollerTakesWhatPeersAskAndGivesItBack(t *testing.T) {
-	p := newFakePoller()
-	var mu sync.Mutex
-	var last net.Conn
-	connect := tcpPair(t)
-	r := newRig(t, rigOptions{
-		connect: func() (net.Conn, net.Conn) {
-			dialed, accepted := connect()
-			mu.Lock()
-			defer mu.Unlock()
-			last = dialed
-			return dialed, accepted
-		},
-		serve: ServeOptions{Poller: func() quorum.Poller { return p }},
-	})
-	p.awaitWatching(t, 1)
-	r.ask(t, 0, 300)
-	for range 5 {
-		mu.Lock()
-		last.Close()
-		mu.Unlock()
-		<-r.downs
-		<-r.ups
-	}
-	p.awaitWatching(t, 1)
-	before := len(r.replies())
-	r.ask(t, before, 300)
-	p.end()
-	r.ask(t, before+300, 300)
-	if len(r.downs) > 0 {
-		t.Error("the connection broke when the poller ended")
 	}
 }
 
