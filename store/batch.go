@@ -44,18 +44,23 @@ type rowBatch struct {
 	gone [][2][]byte
 	// soonestMS is when the first expiry row in it is due; 0: there is none.
 	soonestMS int64
-	// What gather has made has chains of rows, the last of each first: one for each of tokenBuckets of
+	// What gather has made has chains of rows: one for each of tokenBuckets of
 	// objects' rows, and one for each first byte of the others.
-	chains [tokenBuckets + 256]int32 // an index in rows, and 1; 0: there is none
+	chains *[tokenBuckets + 256]rowChain
 	// index has, for each token of an object's row, the last row of it; for gather.
 	index map[uint64]int32
+}
+
+type rowChain struct {
+	last  int32 // an index in rows, and 1; 0: there is none
+	count int32
 }
 
 type rowChange struct {
 	from, to int    // the key in keys
 	value    []byte // must not change any more
 	remove   bool
-	next     int32 // in its chain, as in chains
+	before   int32 // in its chain, as last
 }
 
 // rowOrder is a row's place: the first bytes of its key decide nearly always.
@@ -93,47 +98,35 @@ func (b *rowBatch) removeRange(from, to []byte) {
 	})
 }
 
-// tokenBuckets is how finely it is known what a gathered batch touches.
+// tokenBuckets is how finely a gathered batch knows what it has.
 const tokenBuckets = 4096
 
 func tokenBucket(t ring.Token) int { return int(t >> (64 - 12)) }
 
-// touches says whether an object's row of these tokens may be in it.
-func (b *rowBatch) touches(first, last ring.Token) bool {
-	if len(b.gone) > 0 {
-		return true
+// longest returns how many rows the longest of some chains has.
+func (b *rowBatch) longest(first, last int) (count int32) {
+	if b.chains == nil {
+		return 0
 	}
-	for _, row := range b.chains[tokenBucket(first) : tokenBucket(last)+1] {
-		if row != 0 {
-			return true
-		}
+	for n := first; n <= last; n++ {
+		count = max(count, b.chains[n].count)
 	}
-	return false
+	return count
 }
 
-// A newerRow is a row as Pebble may not have it yet.
-type newerRow struct {
-	key, value []byte
-	remove     bool
-	order      int64 // of several of one key the highest counts
-}
-
-// newer appends the rows of some chains from lower up to upper. It looks at left rows at most, and returns how many
-// it might have gone on to look at; a negative number: there are more.
-func (b *rowBatch) newer(rows []newerRow, left int, first, last int, lower, upper []byte) ([]newerRow, int) {
-	for _, at := range b.chains[first : last+1] {
-		for at != 0 {
-			if left--; left < 0 {
-				return nil, left
-			}
-			r := &b.rows[at-1]
-			if key := b.keys[r.from:r.to]; bytes.Compare(key, lower) >= 0 && bytes.Compare(key, upper) < 0 {
-				rows = append(rows, newerRow{key, r.value, r.remove, int64(at)})
-			}
-			at = r.next
-		}
+// chained appends the rows of a chain from lower up to upper. The later ones have the higher order, above after.
+func (b *rowBatch) chained(rows []newerRow, chain int, lower, upper []byte, after int64) []newerRow {
+	if b.chains == nil {
+		return rows
 	}
-	return rows, left
+	for at := b.chains[chain].last; at != 0; {
+		r := &b.rows[at-1]
+		if key := b.keys[r.from:r.to]; bytes.Compare(key, lower) >= 0 && bytes.Compare(key, upper) < 0 {
+			rows = append(rows, newerRow{key, r.value, r.remove, after + int64(at)})
+		}
+		at = r.before
+	}
+	return rows
 }
 
 // empty reports that there is nothing to commit.
@@ -211,6 +204,7 @@ func (b *rowBatch) expires(atMS int64) {
 func (b *rowBatch) gather(from *rowBatch) {
 	if b.index == nil {
 		b.index = make(map[uint64]int32)
+		b.chains = new([tokenBuckets + 256]rowChain)
 	}
 	b.expires(from.soonestMS)
 	for i := range from.rows {
@@ -232,8 +226,9 @@ func (b *rowBatch) gather(from *rowBatch) {
 		}
 		start := len(b.keys)
 		b.keys = append(b.keys, key...)
-		b.rows = append(b.rows, rowChange{start, len(b.keys), r.value, r.remove, *chain})
-		*chain = at + 1
+		b.rows = append(b.rows, rowChange{start, len(b.keys), r.value, r.remove, chain.last})
+		chain.last = at + 1
+		chain.count++
 		b.bytes += len(key) + len(r.value)
 	}
 }

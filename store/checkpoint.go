@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-
-	"cartwheel/cluster/ring"
 )
 
 // Commits go to the commit log, and not to Pebble: an insertion into its skiplist costs
@@ -345,22 +343,6 @@ func (s *Store) checkpoint() error {
 		}
 	}
 	return nil
-}
-
-// checkpointTokens makes the objects' rows of some tokens that were committed before
-// the call be among Pebble's.
-func (s *Store) checkpointTokens(first, last ring.Token) error {
-	if !s.gathered.touches(first, last) {
-		return nil
-	}
-	return s.checkpoint()
-}
-
-// touches says whether Pebble may not know of a change of an object of these tokens.
-func (g *gathered) touches(first, last ring.Token) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.rows.touches(first, last) || g.writing != nil && g.writing.rows.touches(first, last)
 }
 
 // checkpointOpen makes what has been changed be among Pebble's rows.

@@ -131,6 +131,52 @@ func TestACorruptTableSparesTheOtherKeysAndTheProcess(t *testing.T) {
 	mustSet(t, s, 0, "other", "v")
 }
 
+// A scan that ends early has seen all that comes before its end, also where rows that Pebble does not have come behind those
+// that it cannot read.
+func TestAScanDoesNotPassOverACorruptTable(t *testing.T) {
+	opts := memOptions(nil)
+	opts.Dir = t.TempDir()
+	s := openStore(t, opts)
+	scan := func(stop int) (keys []string, err error) {
+		err = s.Scan(0, ^ring.Token(0), func(k Key, o *version.Object) bool {
+			keys = append(keys, string(k.User))
+			return len(keys) < stop
+		})
+		return keys, err
+	}
+	for i := range 500 {
+		mustSet(t, s, 0, fmt.Sprint("key", i), strings.Repeat("v", 2000))
+	}
+	all, err := scan(1000)
+	if err != nil || len(all) != 500 {
+		t.Fatalf("%d keys: %v", len(all), err)
+	}
+	retire(t, s)
+	closeStore(t, s)
+	damageTable(t, vfs.Default, filepath.Join(opts.Dir, pebbleDir))
+	s = openStore(t, opts)
+	for i, key := range all {
+		if i%5 == 0 {
+			mustSet(t, s, 0, key, "new")
+		}
+	}
+	failed := 0
+	for stop := range all {
+		got, err := scan(stop + 1)
+		if !slices.Equal(got, all[:len(got)]) {
+			t.Fatalf("a scan of %d keys passes over some: %q", stop+1, got)
+		}
+		if err != nil {
+			failed++
+		} else if len(got) != stop+1 {
+			t.Fatalf("a scan of %d keys ends at %d without an error", stop+1, len(got))
+		}
+	}
+	if failed == 0 {
+		t.Error("no scan has come to what is corrupt")
+	}
+}
+
 // What cannot be counted must neither keep those waiting who ask for the counts
 // nor be taken for nothing.
 func TestACorruptTableDoesNotKeepTheRestFromBeingCounted(t *testing.T) {

@@ -195,7 +195,7 @@ func wantTreesOfWhatIsStored(t testing.TB, s *Store) {
 	}
 	for p := range ring.Partition(s.Partitions()) {
 		var found census
-		if err := s.countPartition(s.db, p, &found); err != nil {
+		if err := s.countPartition(s.db, nil, p, &found); err != nil {
 			t.Fatal(err)
 		}
 		var want [Leaves]uint64

@@ -111,7 +111,7 @@ func (s *Store) loadHint(owner ring.NodeID, k Key, o *version.Object) (stored in
 		}
 		return int64(len(row) + len(text)), seq, o.DecodeTrusted(text)
 	}
-	text, closer, err := s.db.Get(row)
+	text, closer, err := s.get(row)
 	if errors.Is(err, pebble.ErrNotFound) {
 		o.Reset()
 		s.hints.cache.put(hash, k.Token, cacheKey, len(cacheKey), 0)

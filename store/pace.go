@@ -5,18 +5,18 @@ import "time"
 // sweptBytes is what looking at one expiry row costs, as a pace counts.
 const sweptBytes = 256
 
-// SetPace has the store's work in the background, which sweeps and which counts anew
-// what it finds after an unclean stop, say how many bytes it has looked at, and wait for
+// SetPace has the store's work in the background, which sweeps, counts anew what it
+// finds after an unclean stop, and fills the cache, say how many bytes it has looked at and how long that took, and wait for
 // as long as pace returns. It holds no lock meanwhile. Without a pace it does not wait.
-func (s *Store) SetPace(pace func(bytes int) time.Duration) { s.pace.Store(&pace) }
+func (s *Store) SetPace(pace func(bytes int, took time.Duration) time.Duration) { s.pace.Store(&pace) }
 
 // rest waits as the pace wants it, or until the store closes.
-func (s *Store) rest(bytes int) {
+func (s *Store) rest(bytes int, took time.Duration) {
 	pace := s.pace.Load()
 	if pace == nil {
 		return
 	}
-	wait := (*pace)(bytes)
+	wait := (*pace)(bytes, took)
 	if wait <= 0 {
 		return
 	}

@@ -9,9 +9,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// TestSweepsAndRecountsGoAtTheirPace: both say what they cost while they are at it, and not all at
+// TestWorkInTheBackgroundGoesAtItsPace: sweeps, recounts and filling the cache say what they cost while they are at it, and not all at
 // the end.
-func TestSweepsAndRecountsGoAtTheirPace(t *testing.T) {
+func TestWorkInTheBackgroundGoesAtItsPace(t *testing.T) {
 	clock := newFakeClock(1_000_000)
 	opts := memOptions(vfs.NewMem())
 	opts.Now, opts.SweepInterval, opts.Watermark = clock.now, -1, everythingIsStable
@@ -24,7 +24,7 @@ func TestSweepsAndRecountsGoAtTheirPace(t *testing.T) {
 		}
 	}
 	var rests, total int
-	s.SetPace(func(bytes int) time.Duration {
+	s.SetPace(func(bytes int, _ time.Duration) time.Duration {
 		rests++
 		total += bytes
 		return time.Nanosecond
@@ -34,6 +34,14 @@ func TestSweepsAndRecountsGoAtTheirPace(t *testing.T) {
 	}
 	if rests != s.Partitions() || total < keys*valueBytes {
 		t.Errorf("counting %d partitions anew rested %d times, for %d bytes", s.Partitions(), rests, total)
+	}
+	rests, total = 0, 0
+	if err := s.checkpointOpen(); err != nil {
+		t.Fatal(err)
+	}
+	s.warm()
+	if rests < keys/warmRows || total < keys*valueBytes {
+		t.Errorf("filling the cache with %d keys rested %d times, for %d bytes", keys, rests, total)
 	}
 	rests, total = 0, 0
 	clock.ms.Add(60_000)

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"time"
 
@@ -27,12 +29,11 @@ func (s *Store) openPebble() error {
 	blocks := pebble.NewCache(memory/2 - 2*memtable)
 	defer blocks.Unref()
 	opts := &pebble.Options{
-		FS:                 s.fs,
-		Logger:             pebbleLogger{s},
-		FormatMajorVersion: pebble.FormatNewest,
-		DisableWAL:         true, // there is the commit log
-		Cache:              blocks,
-		// One memtable fills while others are flushed; a fifth makes writers wait.
+		FS:                          s.fs,
+		Logger:                      pebbleLogger{s},
+		FormatMajorVersion:          pebble.FormatNewest,
+		DisableWAL:                  true, // there is the commit log
+		Cache:                       blocks,
 		MemTableSize:                uint64(memtable),
 		MemTableStopWritesThreshold: memtablesMax,
 		L0CompactionThreshold:       8,
@@ -57,6 +58,25 @@ func (s *Store) openPebble() error {
 	return nil
 }
 
+// get returns a row, or pebble.ErrNotFound. It is DB.Get with the filters of all levels: that one goes without those of the
+// lowest, where most rows are, and so reads a block for nearly each key that is new.
+func (s *Store) get(row []byte) (text []byte, closer io.Closer, err error) {
+	iter, err := s.db.NewIter(&pebble.IterOptions{UseL6Filters: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	if iter.SeekPrefixGE(row) && bytes.Equal(iter.Key(), row) {
+		text, err = iter.ValueAndErr()
+	} else if err = iter.Error(); err == nil {
+		err = pebble.ErrNotFound
+	}
+	if err != nil {
+		_ = iter.Close() // says the same
+		return nil, nil, err
+	}
+	return text, iter, nil
+}
+
 func (s *Store) pebbleEvents() *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: s.pebbleBackgroundError,
@@ -72,9 +92,11 @@ func (s *Store) pebbleEvents() *pebble.EventListener {
 	}
 }
 
-// Where Pebble makes writers wait: for a memtable, and for level 0 to be compacted.
+// Where Pebble makes writers wait: for memtables of so many times their size to be flushed, and for level 0 to be
+// compacted. A checkpoint goes to Pebble as one batch, which is there as a memtable of three or four times the usual size
+// between two that may be all but empty and count as full; the next one has to wait for it.
 const (
-	memtablesMax = 5
+	memtablesMax = 8
 	sublevelsMax = 24
 )
 

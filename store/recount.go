@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -26,11 +27,12 @@ func (s *Store) rebuildCounters() (failed error) {
 		if s.closing.Load() {
 			break
 		}
+		began := time.Now()
 		read, err := s.recount(p)
 		if err != nil && failed == nil {
 			failed = err
 		}
-		s.rest(read)
+		s.rest(read, time.Since(began))
 	}
 	return failed
 }
@@ -41,10 +43,7 @@ func (s *Store) recount(p ring.Partition) (read int, _ error) {
 	defer s.counters.setting.Unlock()
 	lock := &s.locks[p]
 	lock.Lock()
-	err := s.commitOpen()
-	if err == nil {
-		err = s.checkpointTokens(p.Span(s.node.Partitions))
-	}
+	newer, err := s.committedOf(p)
 	if err != nil {
 		lock.Unlock()
 		return 0, err
@@ -58,7 +57,7 @@ func (s *Store) recount(p ring.Partition) (read int, _ error) {
 	defer snapshot.Close()
 
 	var found census
-	err = s.countPartition(snapshot, p, &found)
+	err = s.countPartition(snapshot, newer, p, &found)
 	lock.Lock()
 	defer lock.Unlock()
 	for db := range uint8(Databases) {
@@ -68,6 +67,19 @@ func (s *Store) recount(p ring.Partition) (read int, _ error) {
 	return found.bytes, err
 }
 
+// committedOf commits what is open, and returns the rows of a partition that Pebble may not have. The caller holds the partition's lock.
+func (s *Store) committedOf(p ring.Partition) (*newerRows, error) {
+	if err := s.commitOpen(); err != nil {
+		return nil, err
+	}
+	newer, ok := s.gathered.newerObjects(p.Span(s.node.Partitions))
+	if !ok {
+		return nil, s.checkpoint()
+	}
+	newer.lookUpAll()
+	return newer, nil
+}
+
 // A census is what a scan of one partition finds.
 type census struct {
 	counts [Databases]Counts
@@ -75,10 +87,10 @@ type census struct {
 	bytes  int
 }
 
-func (s *Store) countPartition(from pebble.Reader, p ring.Partition, found *census) error {
+func (s *Store) countPartition(from pebble.Reader, newer *newerRows, p ring.Partition, found *census) error {
 	first, last := p.Span(s.node.Partitions)
 	var o version.Object
-	return s.scanObjects(from, nil, first, last, func(k Key, text []byte) error {
+	return s.scanObjects(from, newer, first, last, func(k Key, text []byte) error {
 		found.bytes += len(k.User) + len(text)
 		if _, err := s.decodeStored(k, text, &o); err != nil {
 			found.counts[k.DB].add(weighCorrupt(k))

@@ -15,7 +15,7 @@ var errStopScan = errors.New("stop")
 
 // scanObjects calls visit with the object rows of the tokens first to last, as the newer ones have
 // changed them. What it passes is valid during the call.
-func (s *Store) scanObjects(from pebble.Reader, newer []newerRow, first, last ring.Token, visit func(k Key, text []byte) error) error {
+func (s *Store) scanObjects(from pebble.Reader, newer *newerRows, first, last ring.Token, visit func(k Key, text []byte) error) error {
 	lower, upper := tokenRange(prefixObject, first, last)
 	iter, err := from.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
@@ -37,7 +37,7 @@ func (s *Store) Scan(first, last ring.Token, visit func(k Key, o *version.Object
 	var o version.Object
 	newer, ok := s.gathered.newerObjects(first, last)
 	if !ok {
-		if err := s.checkpointTokens(first, last); err != nil {
+		if err := s.checkpoint(); err != nil {
 			return err
 		}
 	}
@@ -65,7 +65,7 @@ func (s *Store) Scan(first, last ring.Token, visit func(k Key, o *version.Object
 func (s *Store) scanPrefix(prefix, from []byte, visit func(row, text []byte) error) error {
 	lower, upper := bytes.Clone(append(prefix[:len(prefix):len(prefix)], from...)), after(prefix)
 	chain := tokenBuckets + int(prefix[0])
-	newer, ok := s.gathered.newerRows(chain, chain, lower, upper, newerOtherMax)
+	newer, ok := s.gathered.newer(chain, chain, lower, upper)
 	if !ok {
 		if err := s.checkpoint(); err != nil {
 			return err

@@ -80,7 +80,7 @@ type Store struct {
 	stats        stats
 
 	sweep      sweeper
-	pace       atomic.Pointer[func(bytes int) time.Duration] // nil: none
+	pace       atomic.Pointer[func(bytes int, took time.Duration) time.Duration] // nil: none
 	closing    atomic.Bool
 	stop       chan struct{}
 	background sync.WaitGroup

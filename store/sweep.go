@@ -77,6 +77,7 @@ func (s *Store) Sweep() (purged int, err error) {
 		if len(rows) == 0 {
 			break
 		}
+		began := time.Now()
 		for _, row := range rows {
 			done, err := s.sweepRow(row, nowMS)
 			if err != nil {
@@ -93,7 +94,7 @@ func (s *Store) Sweep() (purged int, err error) {
 		if len(rows) < sweepRows {
 			break
 		}
-		s.rest(len(rows) * sweptBytes)
+		s.rest(len(rows)*sweptBytes, time.Since(began))
 	}
 	s.sweep.fromMS = max(0, nowMS-sweepLag.Milliseconds())
 	return purged, nil
@@ -117,6 +118,36 @@ func (s *Store) dueRows(nowMS int64) (rows [][]byte, err error) {
 		rows = append(rows, bytes.Clone(iter.Key()))
 	}
 	return rows, errors.Join(iter.Error(), iter.Close())
+}
+
+// Purge purges of some objects those that may be purged, and that the sweeper, who looks less and less often at what
+// has long been due, has not come by to yet.
+func (s *Store) Purge(keys []Key) error {
+	if err := s.writable(true); err != nil {
+		return err
+	}
+	nowMS := s.NowMS()
+	for _, k := range keys {
+		s.purge(k, nowMS)
+	}
+	return s.Commit(s.openSeq())
+}
+
+func (s *Store) purge(k Key, nowMS int64) {
+	lock := s.partitionLock(k.Token.Slot())
+	lock.Lock()
+	defer lock.Unlock()
+	hash := s.cache.hash(k.DB, k.User)
+	var o version.Object
+	if _, _, err := s.load(k.DB, k.User, hash, &o); err != nil {
+		return
+	}
+	if before := s.footprintOf(k, &o); before.dueMS != 0 && s.purgeable(k, &o, nowMS) {
+		s.open.mu.Lock()
+		defer s.open.mu.Unlock()
+		s.storeLocked(k, hash, nowMS, &o, before)
+		s.stats.swept.Add(1)
+	}
 }
 
 // sweepRow looks at the object of one expiry row and reports whether it purged

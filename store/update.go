@@ -71,7 +71,7 @@ func (s *Store) load(db uint8, user []byte, hash uint64, o *version.Object) (k K
 // loadStored is load of what the cache does not have.
 func (s *Store) loadStored(k Key, hash uint64, o *version.Object) error {
 	row := k.appendObject(make([]byte, 0, len(k.User)+1+tailSizeMax))
-	text, closer, err := s.db.Get(row)
+	text, closer, err := s.get(row)
 	if errors.Is(err, pebble.ErrNotFound) {
 		o.Reset()
 		s.cache.put(hash, k.Token, slices.Clone(k.User), len(k.User), 0)

@@ -18,30 +18,26 @@ import (
 const (
 	warmRows  = 256
 	warmBytes = 1 << 20
-	warmPause = time.Millisecond // between some rows and the next; nobody waits for it
 )
 
 // warm fills the cache.
 func (s *Store) warm() {
-	for from, more := ring.Token(0), true; more; {
+	for from, more := ring.Token(0), true; more && !s.closing.Load(); {
+		began, read := time.Now(), 0
 		var err error
-		if from, more, err = s.warmSome(from); err != nil {
+		if from, read, more, err = s.warmSome(from); err != nil {
 			s.log.Warn().Err(err).Msg("cannot fill the object cache: it will fill by itself")
 			return
 		}
-		select {
-		case <-s.stop:
-			return
-		case <-time.After(warmPause):
-		}
+		s.rest(read, time.Since(began))
 	}
 }
 
-// warmSome puts some objects into the cache, from a token on. It returns where to go on, and whether there is more
+// warmSome puts some objects into the cache, from a token on. It returns where to go on, how many bytes it has read, and whether there is more
 // to put there, and room.
-func (s *Store) warmSome(from ring.Token) (next ring.Token, more bool, _ error) {
+func (s *Store) warmSome(from ring.Token) (next ring.Token, bytes int, more bool, _ error) {
 	released := s.cache.released()
-	rows, bytes := 0, 0
+	rows := 0
 	var o version.Object
 	err := s.scanObjects(s.db, nil, from, ^ring.Token(0), func(k Key, text []byte) error {
 		if (rows >= warmRows || bytes >= warmBytes) && k.Token != next { // all of a token, which is where the next begin
@@ -61,5 +57,5 @@ func (s *Store) warmSome(from ring.Token) (next ring.Token, more bool, _ error) 
 	if errors.Is(err, errStopScan) {
 		err = nil
 	}
-	return next, more, err
+	return next, bytes, more, err
 }

@@ -68,7 +68,7 @@ func TestFillingTheCacheBringsNothingBack(t *testing.T) {
 	for range 2 {
 		filling.Go(func() {
 			for {
-				if _, _, err := s.warmSome(0); err != nil {
+				if _, _, _, err := s.warmSome(0); err != nil {
 					t.Error(err)
 				}
 				select {
