@@ -97,6 +97,7 @@ type Coordinator struct {
 	foreground foreground
 	fallback   fallback
 	executor   atomic.Pointer[quorum.Executor]
+	settling   atomic.Bool   // a goroutine settles what the executor has ended
 	executes   chan struct{} // closed when there is an executor
 	pollers    atomic.Pointer[[]quorum.Poller]
 	polled     atomic.Uint32 // connections that were given to pollers
@@ -283,24 +284,6 @@ func (c *Coordinator) AwaitOwners(ctx context.Context) {
 	}
 }
 
-// settleAside is settle for who must not block, where there are pollers.
-func (c *Coordinator) settleAside() {
-	switch x := c.executor.Load(); {
-	case x == nil || !(*x).Ended():
-	case c.pollers.Load() == nil:
-		(*x).Settle()
-	default:
-		c.running.Go((*x).Settle)
-	}
-}
-
-// settle lets the executor respond to what has ended.
-func (c *Coordinator) settle() {
-	if x := c.executor.Load(); x != nil {
-		(*x).Settle()
-	}
-}
-
 // NodeID returns who this node is.
 func (c *Coordinator) NodeID() ring.NodeID { return c.store.NodeID() }
 
@@ -367,6 +350,10 @@ func (c *Coordinator) Commit(seq uint64) error {
 		}
 	}
 }
+
+// CommitReplica is Commit for what other nodes have coordinated: the one owner that --sync one asks for
+// a copy on its disk is not this one.
+func (c *Coordinator) CommitReplica(seq uint64) error { return wireError(c.store.Commit(seq)) }
 
 // Committed returns the last sequence whose commit is done.
 func (c *Coordinator) Committed() uint64 {

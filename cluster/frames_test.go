@@ -256,3 +256,36 @@ func TestACallEndsWhenNobodyWantsToKnow(t *testing.T) {
 	}
 	w.net.heal()
 }
+
+// Whatever a peer sends, it is refused, ignored or done; the node goes on. Bytes are of those that lengths, counts and ranges go wrong by.
+func TestNoMessageOfAPeerEndsANode(t *testing.T) {
+	w := newWorldOf(t, 2, 2, quiet)
+	c, random := w.nodes[0], w.rand
+	p := c.view.Load().peers[0]
+	const messages = 3000
+	got := &replies{}
+	for i := range messages {
+		payload := make([]byte, random.IntN(64))
+		for j := range payload {
+			payload[j] = []byte{0, 0, 0, 1, 255, byte(random.Uint32())}[random.IntN(6)]
+		}
+		op := wire.Op(random.IntN(opWeigh + 2))
+		if op == opScan && len(payload) > 0 {
+			payload = append([]byte{0}, bytes.Repeat([]byte{payload[0], payload[len(payload)-1]}, scanHeaderBytes)[:scanHeaderBytes-1]...)
+		}
+		if err := p.sendOn(wire.Small, op, c.view.Load().epoch, time.Second, got, payload); err != nil {
+			t.Fatal(err)
+		}
+		if i%100 == 0 {
+			c.Kick()
+			until(t, "all replies", func() bool {
+				got.mu.Lock()
+				defer got.mu.Unlock()
+				return got.ended == i+1
+			})
+		}
+	}
+	w.healthy()
+	mustSet(t, c, 0, "k", "v")
+	wantValue(t, w.nodes[1], 0, "k", "v")
+}

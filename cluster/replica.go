@@ -303,7 +303,7 @@ func (h *handling) show(i int, status uint8, text []byte, seq uint64) {
 }
 
 // Commit is wire.Handler's.
-func (h *handling) Commit(due uint64) error { return h.c.store.Commit(due) }
+func (h *handling) Commit(due uint64) error { return h.c.CommitReplica(due) }
 
 // Finish acknowledges what has been made durable.
 func (h *handling) Finish(_ *wire.Batch, err error) {

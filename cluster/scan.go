@@ -159,6 +159,9 @@ func (c *Coordinator) servePage(v *view, ask []byte) ([]byte, error) {
 	from := ring.Token(binary.BigEndian.Uint64(ask[1:]))
 	last := ring.Token(binary.BigEndian.Uint64(ask[9:]))
 	keys := min(int(binary.BigEndian.Uint32(ask[17:])), pageKeysMax)
+	if from > last {
+		return nil, errMessage
+	}
 	text := binary.BigEndian.AppendUint64(nil, uint64(last))
 	var at ring.Token
 	n := 0

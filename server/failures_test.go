@@ -33,6 +33,8 @@ func (f *faulty) Commit(seq uint64) error {
 	return f.Keyspace.Commit(seq)
 }
 
+func (f *faulty) CommitReplica(seq uint64) error { return f.Commit(seq) }
+
 // poison is a key that panics.
 const poison = "poison"
 

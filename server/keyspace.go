@@ -30,6 +30,7 @@ type Keyspace interface {
 	Saw(clock version.Clock)
 
 	Commit(seq uint64) error
+	CommitReplica(seq uint64) error
 	Committed() uint64
 	Sync() error
 

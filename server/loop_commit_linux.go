@@ -41,47 +41,66 @@ func (l *loop) commitNext() {
 		return
 	}
 	l.isCommitting = true
-	var seq uint64
+	var due commitDue
 	for _, c := range l.waiting {
-		seq = max(seq, c.due)
+		due.clients = max(due.clients, c.due)
 	}
+	due.all = due.clients
 	for _, w := range l.watchedWaiting {
-		seq = max(seq, w.due)
+		due.all = max(due.all, w.due)
 	}
 	l.committing, l.waiting = l.waiting, l.committing
 	l.watchedCommitting, l.watchedWaiting = l.watchedWaiting, l.watchedCommitting
 	if l.commitTook > handOver {
-		l.commits <- seq
+		l.commits <- due
 		return
 	}
 	began := l.srv.uptime()
-	err := l.srv.keys.Commit(seq)
+	err := l.srv.keys.CommitReplica(due.all)
+	l.finishWatched(err)
+	if err == nil {
+		err = l.srv.keys.Commit(due.clients)
+	}
 	l.finishCommit(err, l.srv.uptime()-began)
+}
+
+// commitDue is what a commit of the loop is for: one commit for all, and then what more the sync mode may ask for clients.
+type commitDue struct {
+	all, clients uint64
 }
 
 // runCommitter waits for commits that take long.
 func (l *loop) runCommitter() {
-	for seq := range l.commits {
+	for due := range l.commits {
 		began := l.srv.uptime()
-		err := l.srv.keys.Commit(seq)
+		err := l.srv.keys.CommitReplica(due.all)
+		if err == nil && due.clients > 0 {
+			l.post(func() { l.finishWatched(nil) })
+			err = l.srv.keys.Commit(due.clients)
+		}
 		took := l.srv.uptime() - began
 		l.post(func() {
+			l.finishWatched(err)
 			l.finishCommit(err, took)
 			l.commitNext()
 		})
 	}
 }
 
-// finishCommit sends the replies that the commit held.
-func (l *loop) finishCommit(err error, took time.Duration) {
-	l.commitTook = took
-	for _, w := range l.watchedCommitting { // first: many clients may wait for these
+// finishWatched tells those of the watched who wait for a commit: first, since many clients may wait for these.
+func (l *loop) finishWatched(err error) {
+	for _, w := range l.watchedCommitting {
 		if w.Done(err) {
 			l.readLater(w)
 		}
 	}
 	clear(l.watchedCommitting)
 	l.watchedCommitting = l.watchedCommitting[:0]
+}
+
+// finishCommit sends the replies that the commit held.
+func (l *loop) finishCommit(err error, took time.Duration) {
+	l.commitTook = took
 	committed := l.srv.keys.Committed()
 	for _, c := range l.committing {
 		if err == nil && c.due > committed {
@@ -110,6 +129,6 @@ func (l *loop) finishCommit(err error, took time.Duration) {
 func (l *loop) endWatched() {
 	waiting := append(l.watchedCommitting, l.watchedWaiting...)
 	for _, w := range waiting {
-		w.Done(l.srv.keys.Commit(w.due))
+		w.Done(l.srv.keys.CommitReplica(w.due))
 	}
 }

@@ -41,7 +41,7 @@ type loop struct {
 	conns []*loopConn
 	open  int
 
-	commits      chan uint64 // sequences for the committer
+	commits      chan commitDue // for the committer
 	isCommitting bool
 	committing   []*loopConn   // whose replies the commit under way holds
 	waiting      []*loopConn   // whose replies the commit after it holds
@@ -93,7 +93,7 @@ func (s *Server) startLoops() error {
 }
 
 func newLoop(s *Server) (*loop, error) {
-	l := &loop{srv: s, shard: newShard(s.table), stalled: make(map[*loopConn]struct{}), watching: make(map[int32]*watched), commits: make(chan uint64, 1)}
+	l := &loop{srv: s, shard: newShard(s.table), stalled: make(map[*loopConn]struct{}), watching: make(map[int32]*watched), commits: make(chan commitDue, 1)}
 	var err error
 	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, err

@@ -18,24 +18,25 @@ type watched struct {
 }
 
 // Watch is quorum.Poller's.
-func (l *loop) Watch(fd int, by quorum.Watched) (stop func(), gone <-chan struct{}) {
+func (l *loop) Watch(fd int, by quorum.Watched) (again, stop func(), gone <-chan struct{}) {
 	w := &watched{Watched: by, fd: fd, gone: make(chan struct{})}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.watching == nil { // it has ended
-		return nil, nil
+		return nil, nil, nil
 	}
 	const events = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
 	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events & 0xffffffff, Fd: int32(fd)}); err != nil {
 		l.srv.log.Error().Err(err).Msg("cannot watch a socket")
-		return nil, nil
+		return nil, nil, nil
 	}
 	l.watching[int32(fd)] = w
+	again = func() { l.post(func() { l.readLater(w) }) }
 	stop = func() {
 		l.post(func() { l.unwatch(w) })
 		<-w.gone // also where the loop has ended
 	}
-	return stop, w.gone
+	return again, stop, w.gone
 }
 
 func (l *loop) unwatch(w *watched) {

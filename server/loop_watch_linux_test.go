@@ -29,6 +29,7 @@ type taker struct {
 	mu    sync.Mutex
 	taken []byte
 	ended bool
+	asked int    // how often it was called
 	due   uint64 // what each read waits for
 	done  []error
 }
@@ -41,6 +42,12 @@ func (r *taker) hasDone(errs ...error) func() bool {
 	}
 }
 
+func (r *taker) hasAsked() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.asked
+}
+
 func (r *taker) Done(err error) (more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -51,6 +58,7 @@ func (r *taker) Done(err error) (more bool) {
 func (r *taker) Ready(hup bool) (more bool, due uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.asked++
 	b := make([]byte, 10)
 	n, err := unix.Read(r.fd, b)
 	if n > 0 {
@@ -77,7 +85,7 @@ func TestALoopSaysWhatThereIsToRead(t *testing.T) {
 	a, b := sockets(t)
 	r := &taker{fd: a}
 	_, _ = unix.Write(b, []byte("before")) // it is watched
-	stop, _ := l.Watch(a, r)
+	again, stop, _ := l.Watch(a, r)
 	until(t, "what came before", r.has([]byte("before"), false))
 	want := []byte("before")
 	for i := range 100 {
@@ -89,6 +97,10 @@ func TestALoopSaysWhatThereIsToRead(t *testing.T) {
 		}
 	}
 	until(t, "all that came", r.has(want, false))
+	n.dial().expect("+PONG\r\n", "PING") // it is in no call now
+	asked := r.hasAsked()
+	again()
+	until(t, "a call that was asked for", func() bool { return r.hasAsked() > asked })
 	_, _ = unix.Write(b, []byte("last"))
 	_ = unix.Close(b)
 	until(t, "what came with the end", r.has(append(want, "last"...), true))
@@ -99,7 +111,7 @@ func TestALoopSaysWhatThereIsToRead(t *testing.T) {
 	for range 20 {
 		a, b := sockets(t)
 		r := &taker{fd: a}
-		stop, gone := l.Watch(a, r)
+		_, stop, gone := l.Watch(a, r)
 		_, _ = unix.Write(b, []byte("x"))
 		stop()
 		r.mu.Lock()
@@ -122,11 +134,11 @@ func TestALoopThatEndsGivesBackWhatItWatches(t *testing.T) {
 	a, b := sockets(t)
 	defer func() { _, _ = unix.Close(a), unix.Close(b) }()
 	r := &taker{fd: a}
-	stop, gone := l.Watch(a, r)
+	_, stop, gone := l.Watch(a, r)
 	n.stop()
 	<-gone
 	stop()
-	if stop, _ := l.Watch(a, r); stop != nil {
+	if _, stop, _ := l.Watch(a, r); stop != nil {
 		t.Error("it watches after its end")
 	}
 }
@@ -139,9 +151,17 @@ type gated struct {
 
 const gatedSeq = 1 << 60 // above all of the store
 
-func (g *gated) Commit(seq uint64) error {
+func (g *gated) CommitReplica(seq uint64) error {
 	if seq >= gatedSeq {
 		return <-g.gate
+	}
+	return g.Keyspace.CommitReplica(seq)
+}
+
+// Commit is not asked for what no client has done: with --sync one it would write that to the disk.
+func (g *gated) Commit(seq uint64) error {
+	if seq >= gatedSeq {
+		return errCommit
 	}
 	return g.Keyspace.Commit(seq)
 }
@@ -153,7 +173,7 @@ func TestALoopCommitsForThoseItWatches(t *testing.T) {
 	a, b := sockets(t)
 	defer func() { _, _ = unix.Close(a), unix.Close(b) }()
 	r := &taker{fd: a, due: gatedSeq}
-	_, gone := l.Watch(a, r)
+	_, _, gone := l.Watch(a, r)
 	ask := func() { _, _ = unix.Write(b, []byte("x")) }
 
 	ask()

@@ -43,10 +43,10 @@ type ForwardDone interface {
 // A Poller watches sockets for others by the goroutine that serves clients, which then need not be
 // told of what came by them: that would cost a switch of goroutines each time.
 type Poller interface {
-	// Watch has w called by that goroutine until stop. The descriptor stays open, and the caller's, at
-	// least until stop has returned, which waits until w is not called any more, or gone is closed:
+	// Watch has w called by that goroutine until stop, and once more at each again. The descriptor stays open, and
+	// the caller's, at least until stop has returned, which waits until w is not called any more, or gone is closed:
 	// then the poller has ended. A poller that has ended before returns nil.
-	Watch(fd int, w Watched) (stop func(), gone <-chan struct{})
+	Watch(fd int, w Watched) (again, stop func(), gone <-chan struct{})
 }
 
 // A Watched reads a socket. Neither method may block.

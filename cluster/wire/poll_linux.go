@@ -21,7 +21,7 @@ func newPolled(conn net.Conn, reader *frameReader) *polled {
 // watch has a poller say when there is something to read, until the connection of box breaks
 // or ctx ends. It returns nil where the poller has ended. It is called once.
 func (w *polled) watch(ctx context.Context, box *outbox, p quorum.Poller) error {
-	stop, gone := p.Watch(w.fd, w)
+	again, stop, gone := p.Watch(w.fd, w)
 	if stop == nil {
 		w.end()
 		_ = syscall.Close(w.fd)
@@ -32,7 +32,10 @@ func (w *polled) watch(ctx context.Context, box *outbox, p quorum.Poller) error 
 		watching = false
 		select {
 		case do := <-w.aside:
-			err = w.do(do)
+			var more bool
+			if more, err = w.do(do); more {
+				again()
+			}
 			watching = err == nil
 		case err = <-w.broken:
 		case <-box.done:
@@ -44,8 +47,13 @@ func (w *polled) watch(ctx context.Context, box *outbox, p quorum.Poller) error 
 	}
 	w.end()
 	if err == nil {
+		select {
+		case do := <-w.aside: // put there just before the poller ended
+			err = do()
+		default:
+		}
 		_ = syscall.Close(w.fd)
-		return nil
+		return err
 	}
 	// What was in flight is lost now, and not when the poller comes to it; the peer sees the end, too.
 	_ = syscall.Shutdown(w.fd, syscall.SHUT_RDWR)

@@ -61,16 +61,17 @@ func newFakePoller() *fakePoller {
 	return p
 }
 
-func (p *fakePoller) Watch(fd int, by quorum.Watched) (stop func(), gone <-chan struct{}) {
+func (p *fakePoller) Watch(fd int, by quorum.Watched) (again, stop func(), gone <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.watching == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
 	w := &fakeWatch{by, make(chan struct{})}
 	p.watching[fd] = w
 	p.watched++
-	return func() {
+	again = func() {} // it asks all the time
+	return again, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.watching[fd] == w {
@@ -134,13 +135,13 @@ func TestAPollerTakesWhatComesAndGivesItBack(t *testing.T) {
 
 func takesAndGivesBack(t *testing.T, p *fakePoller, opts rigOptions) {
 	var mu sync.Mutex
-	var last net.Conn // that was accepted; the lane for small requests may be either
+	var last *net.TCPConn // that was accepted; the lane for small requests may be either
 	connect := tcpPair(t)
 	opts.connect = func() (net.Conn, net.Conn) {
 		dialed, accepted := connect()
 		mu.Lock()
 		defer mu.Unlock()
-		last = accepted
+		last = accepted.(*net.TCPConn)
 		return dialed, accepted
 	}
 	r := newRig(t, opts)
@@ -150,7 +151,7 @@ func takesAndGivesBack(t *testing.T, p *fakePoller, opts rigOptions) {
 	// Connections break, and others are watched in their place.
 	for range 5 {
 		mu.Lock()
-		last.Close()
+		_ = last.CloseWrite() // its descriptor is not the only one
 		mu.Unlock()
 		<-r.downs
 		<-r.ups

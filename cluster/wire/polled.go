@@ -14,8 +14,7 @@ type polled struct {
 	fd      int // the connection's second one
 	reader  *frameReader
 	arrived func(n int) (due uint64, err error) // is called when n bytes have been read
-	commit  func(due uint64) error              // these two may be nil where nothing is ever due
-	finish  func(err error)                     // is called after each commit
+	finish  func(err error)                     // is called after each commit; may be nil where nothing is ever due
 	broken  chan error                          // is told why it is over, if by what was read
 	aside   chan func() error                   // gets what the connection's own goroutine has to do
 
@@ -60,24 +59,17 @@ func (w *polled) Done(err error) (more bool) {
 	return !held && w.missed.Load()
 }
 
-// readAll reads what there is, and commits what that asks for.
+// readAll reads what there is, where nothing is ever due.
 func (w *polled) readAll() {
 	w.missed.Store(true)
 	for w.missed.Load() && w.mu.TryLock() {
-		if w.held || w.over {
+		if w.over {
 			w.mu.Unlock()
 			return
 		}
 		w.missed.Store(false)
 		for more := true; more && !w.over; {
-			var due uint64
-			if more, due = w.readNow(true); due != 0 {
-				w.finish(w.commit(due))
-			}
-			if w.held {
-				w.missed.Store(true)
-				break
-			}
+			more, _ = w.readNow(true)
 		}
 		w.mu.Unlock()
 	}
@@ -90,16 +82,15 @@ func (w *polled) putAside(do func() error) {
 	w.aside <- do
 }
 
-// do does what was put aside, and reads on.
-func (w *polled) do(what func() error) error {
+// do does what was put aside, and says whether there is more to be read, by the poller: it commits for many.
+func (w *polled) do(what func() error) (more bool, err error) {
 	if err := what(); err != nil {
-		return err
+		return false, err
 	}
 	w.mu.Lock()
 	w.held = false
 	w.mu.Unlock()
-	w.readAll()
-	return nil
+	return w.missed.Load(), nil
 }
 
 // end has it not be read any more.

@@ -41,7 +41,6 @@ func newByHand(t *testing.T) *byHand {
 		}
 		return h.due(letters), nil
 	}
-	h.commit = func(due uint64) error { h.did = append(h.did, "commit"); return nil }
 	h.finish = func(err error) {
 		if err != nil {
 			h.did = append(h.did, err.Error())
@@ -74,10 +73,10 @@ func (h *byHand) ready(wantMore bool, wantDue uint64) {
 	}
 }
 
-func (h *byHand) doAside() {
+func (h *byHand) doAside(wantMore bool) {
 	h.t.Helper()
-	if err := h.do(<-h.aside); err != nil {
-		h.t.Fatal(err)
+	if more, err := h.do(<-h.aside); more != wantMore || err != nil {
+		h.t.Fatalf("%t, %v, want %t", more, err, wantMore)
 	}
 }
 
@@ -89,7 +88,6 @@ func TestNothingIsReadWhileACommitIsUnderWay(t *testing.T) {
 	h.want("b")
 	h.write("c")
 	h.ready(false, 0)
-	h.readAll()
 	h.want()
 	if !h.Done(errors.New("no disk")) {
 		t.Error("what has come meanwhile is forgotten")
@@ -105,17 +103,32 @@ func TestNothingIsReadWhileACommitIsUnderWay(t *testing.T) {
 	h.ready(false, 0)
 	h.want("a")
 
-	h.write("d")
-	h.readAll() // by who is no poller
-	h.want("d", "commit", "finish")
 	h.write("e")
 	h.ready(false, 4)
 	h.end()
 	h.Done(nil)
 	h.write("f")
 	h.ready(false, 0)
-	h.readAll()
 	h.want("e")
+}
+
+func TestWhatIsNeverDueIsReadByAnybody(t *testing.T) {
+	h := newByHand(t)
+	h.write("a")
+	h.readAll()
+	h.want("a")
+	h.mu.Lock() // as who reads
+	h.write("b")
+	h.readAll()
+	h.ready(false, 0)
+	h.mu.Unlock()
+	h.want()
+	h.readAll()
+	h.want("b")
+	h.end()
+	h.write("c")
+	h.readAll()
+	h.want()
 }
 
 func TestNothingIsReadWhileSomethingIsDoneAside(t *testing.T) {
@@ -131,17 +144,19 @@ func TestNothingIsReadWhileSomethingIsDoneAside(t *testing.T) {
 	h.ready(false, 0)
 	h.write("more")
 	h.ready(false, 0)
-	h.readAll()
 	h.want("stuck")
-	h.doAside()
-	h.want("blocks", "more")
+	h.doAside(true)
+	h.want("blocks")
+	h.ready(false, 0)
+	h.want("more")
 	h.write("stuck")
-	h.readAll() // as doAside does
-	h.write("again")
 	h.ready(false, 0)
 	h.want("stuck")
-	h.doAside()
-	h.want("blocks", "again")
+	h.doAside(false)
+	h.want("blocks")
+	h.write("again")
+	h.ready(false, 0)
+	h.want("again")
 
 	// A commit may be what has filled it.
 	h.due = func(string) uint64 { return 1 }
@@ -156,11 +171,14 @@ func TestNothingIsReadWhileSomethingIsDoneAside(t *testing.T) {
 	}
 	h.want("x", "finish")
 	h.finish = finish
-	h.doAside()
-	h.want("blocks", "y", "commit", "finish")
+	h.doAside(true)
+	h.want("blocks")
+	h.ready(false, 1)
+	h.Done(nil)
+	h.want("y", "finish")
 	h.putAside(func() error { return errSilent })
-	if err := h.do(<-h.aside); err != errSilent {
-		t.Error(err)
+	if more, err := h.do(<-h.aside); more || err != errSilent {
+		t.Error(more, err)
 	}
 }
 

@@ -196,7 +196,6 @@ func (s *served) poll(ctx context.Context, conn net.Conn, reader *frameReader, b
 		}
 		return due, err
 	}
-	w.commit = s.handler.Commit
 	w.finish = func(err error) {
 		s.handler.Finish(batch, err)
 		answer()
