@@ -66,6 +66,7 @@ const (
 	movePause      = 300 * time.Millisecond // in which what a change of the rate does has shown
 	messageCost    = 512                    // bytes' worth
 	objectCost     = 256
+	busyCost       = 8 << 20 // a second of one processor: at the default minimum work has an eighth of it
 )
 
 func newAdmission(opts *Options) *admission {
@@ -150,11 +151,12 @@ func (a *admission) clientsRate() int64 {
 	return int64(a.rate)
 }
 
-// Pace takes what work of the store's own costs that has read so many bytes, and returns
-// how long it should wait with more.
-func (r *Repair) Pace(bytes int) time.Duration {
-	r.admission.spend(bytes / scanDiscount)
-	return min(r.admission.pause(), debtMax) // a debt of before work held still looks like minutes
+// Pace takes what work of the store's own costs that has read so many bytes in such a time, and returns
+// how long it should wait with more: at least as long again, since a node of whose clients nobody
+// knows may share its machine with others.
+func (r *Repair) Pace(bytes int, took time.Duration) time.Duration {
+	r.admission.spend(max(bytes/scanDiscount, int(took.Seconds()*busyCost)))
+	return max(took, min(r.admission.pause(), debtMax)) // a debt of before work held still looks like minutes
 }
 
 // A Steering is the admission controller's state.

@@ -179,8 +179,8 @@ func TestTheStoreIsNotHeldUpByADebtOfAnotherRate(t *testing.T) {
 		return c.now()
 	}
 	r := &Repair{admission: a}
-	r.Pace(1 << 40)
-	if wait := r.Pace(1 << 40); a.still.IsZero() || wait > debtMax {
+	r.Pace(1<<40, 0)
+	if wait := r.Pace(1<<40, 0); a.still.IsZero() || wait > debtMax {
 		t.Errorf("it is to wait for %v, and work holds still: %v", wait, !a.still.IsZero())
 	}
 }

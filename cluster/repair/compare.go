@@ -1,6 +1,7 @@
 package repair
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
 
@@ -205,9 +206,19 @@ func (s *service) compare() error {
 // scanDiscount is how much less reading costs than sending and merging.
 const scanDiscount = 8
 
+// purgedMax is how much one look at an extent purges.
+const purgedMax = 512
+
 // scan calls visit with what is stored in an extent, in order, until it returns
-// false. What is dead and at or below the purge level counts as absent.
+// false. What is dead and at or below the purge level counts as absent, and is purged, at most purgedMax of it: the
+// sweeper of another owner has been there sooner, and until this one has, their trees differ.
 func (r *Repair) scan(e *extent, partitions int, visit func(k store.Key, o *version.Object) bool) (err error) {
+	var dead []store.Key
+	defer func() {
+		if len(dead) > 0 {
+			_ = r.opts.Store.Purge(dead) // the store says by itself that it has failed
+		}
+	}()
 	e.tokenRanges(partitions, func(first, last ring.Token) bool {
 		more := true
 		err = r.opts.Store.Scan(first, last, func(k store.Key, o *version.Object) bool {
@@ -219,6 +230,9 @@ func (r *Repair) scan(e *extent, partitions int, visit func(k store.Key, o *vers
 				return false
 			}
 			if o != nil && r.opts.Store.Purgeable(k, o) {
+				if len(dead) < purgedMax {
+					dead = append(dead, store.Key{DB: k.DB, User: bytes.Clone(k.User), Token: k.Token})
+				}
 				return true
 			}
 			more = visit(k, o)

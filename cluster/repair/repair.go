@@ -52,6 +52,7 @@ type Store interface {
 
 	Levels(p ring.Partition) store.Levels
 	Purgeable(k store.Key, o *version.Object) bool
+	Purge(keys []store.Key) error
 	RaiseStable(to map[ring.Partition]version.HLC) error
 	RaisePurge(to map[ring.Partition]version.HLC) error
 	Fence(at version.HLC, partitions []ring.Partition) error

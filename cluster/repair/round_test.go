@@ -13,6 +13,42 @@ import (
 	"cartwheel/store/version"
 )
 
+// What one owner has purged the others purge when they are compared: their sweepers may come by an hour later, and
+// until then each exchange would find that their trees differ.
+func TestOwnersThatPurgeAtDifferentMomentsDifferOnce(t *testing.T) {
+	w := newWorld(t, 2, nil)
+	w.adoptRing(w.document(1, 0, 1))
+	keys := keysIn(3, 20)
+	var dead []store.Key
+	for i, key := range keys {
+		w.nodes[0].set(key, "v")
+		if i%2 == 0 {
+			w.nodes[0].write(key, write{tombstone: true})
+			dead = append(dead, store.NewKey(0, []byte(key)))
+		}
+	}
+	for range 3 {
+		if err := w.round(0, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.sameEverywhere(0, 1)
+	repaired := w.repaired()
+	if err := w.nodes[0].store.Purge(dead); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(w.nodes[0].everything()); n != len(keys)-len(dead) || w.equalRoots(0, 1) {
+		t.Fatalf("%d objects are left of %d, and the other has them too: %v", n, len(keys), w.equalRoots(0, 1))
+	}
+	if err := w.converge(0, 1); err != nil {
+		t.Fatal(err)
+	}
+	w.sameEverywhere(0, 1)
+	if n := w.repaired() - repaired; n > 0 {
+		t.Errorf("%d were repaired", n)
+	}
+}
+
 // levelsOfOwners returns the greatest purge and the least stable level of a partition.
 func (w *world) levelsOfOwners(p ring.Partition, owners ...int) (purge, stable version.HLC) {
 	stable = store.Everything

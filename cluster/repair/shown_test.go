@@ -183,7 +183,7 @@ func TestWhatWasPurgedIsAskedForWhateverWorkThereIs(t *testing.T) {
 	r := w.started(0, func() time.Time { return now })
 	w.purges(1, 3)
 	w.nodes[1].Repair.admission.spend(1 << 40)
-	if r.Pace(1<<40) < doubtMax {
+	if r.Pace(1<<40, 0) < doubtMax {
 		t.Fatal("there is no debt")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)

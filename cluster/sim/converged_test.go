@@ -201,7 +201,7 @@ func (w *world) repairs() (who string) {
 			before[m.name] = m.p.c.Repaired()
 		}
 	}
-	w.pause(quiet)
+	w.pause(max(quiet, 3*w.plan.exchange))
 	for _, m := range w.machines {
 		if !m.up() {
 			continue

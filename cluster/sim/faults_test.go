@@ -47,7 +47,7 @@ func (w *world) trouble(lasting time.Duration) {
 		total += f.weight
 	}
 	for end := w.since() + lasting; w.since() < end; {
-		w.pause(time.Duration(w.rand.Int64N(int64(1200 * time.Millisecond))))
+		w.pause(w.plan.paced(time.Duration(w.rand.Int64N(int64(1200 * time.Millisecond)))))
 		dice := w.rand.IntN(total)
 		for _, f := range faults {
 			if dice -= f.weight; dice < 0 {

@@ -9,7 +9,7 @@ import (
 
 // judge judges what clients have seen, of all rounds so far, and what the disks hold.
 func (w *world) judge() {
-	w.pause(shortLives)
+	w.pause(w.plan.paced(shortLives))
 	// An operator who was told that the outcome is not known may have changed the ring since.
 	if why := w.unsettled(); why != "" && !w.converge("after "+why) {
 		return
@@ -27,7 +27,7 @@ func (w *world) judge() {
 	w.judgeStores()
 }
 
-// shortLives is how long it takes until all has expired that is to expire during a run.
+// shortLives is how long it takes, at the usual pace, until all has expired that is to expire during a run.
 const shortLives = 6 * time.Second
 
 // readFinals reads every key at every node.

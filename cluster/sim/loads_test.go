@@ -83,7 +83,7 @@ var register = load{name: "register", workers: 3, final: check.VGet, strict: tru
 // sessions: plain sets, deletes and expiries, and now and then a flush of all.
 var sessions = load{name: "sessions", workers: 3, plain: true, final: check.Get, start: func(k *worker) func() {
 	life := func() time.Duration {
-		return []time.Duration{time.Second, 5 * time.Second, time.Hour}[k.rand.IntN(3)]
+		return k.w.plan.paced([]time.Duration{time.Second, 5 * time.Second, time.Hour}[k.rand.IntN(3)])
 	}
 	return func() {
 		o := check.Operation{Key: k.key(sessionKeys)}

@@ -22,6 +22,7 @@ type plan struct {
 	stability  time.Duration
 	rounds     int
 	lasting    time.Duration // a round's faults
+	pace       int           // how many times longer than usual clients wait, keys live and faults are apart; 0 is 1
 	badClocks  bool          // clocks jump beyond max-clock-drift
 	syncTakes  time.Duration // of disks, at most
 	loads      []load
@@ -53,12 +54,19 @@ func newPlan(r *rand.Rand) plan {
 		p.sync, p.syncOne = store.SyncEverysec, true
 	}
 	p.syncTakes = []time.Duration{100 * time.Microsecond, time.Millisecond, 10 * time.Millisecond}[r.IntN(3)]
+	if r.IntN(6) == 0 {
+		// Hours, at a node's own intervals: each fault has time to be noticed and mended, and little is under way at any time.
+		p.pace, p.exchange, p.stability = 180, 10*time.Second, 10*time.Second
+	}
 	return p
 }
 
+// paced returns how long something takes at the plan's pace.
+func (p *plan) paced(d time.Duration) time.Duration { return d * time.Duration(max(1, p.pace)) }
+
 func (p plan) String() string {
-	return fmt.Sprintf("%d nodes, %d partitions, %d zones, weights %v, sync %v (one: %v), hints of %d bytes, exchanges every %v, rounds of what is stable every %v, clocks beyond their bounds %v, syncs of up to %v",
-		p.nodes, p.partitions, p.zones, p.weights, p.sync, p.syncOne, p.hintBytes, p.exchange, p.stability, p.badClocks, p.syncTakes)
+	return fmt.Sprintf("%d nodes, pace %d, %d partitions, %d zones, weights %v, sync %v (one: %v), hints of %d bytes, exchanges every %v, rounds of what is stable every %v, clocks beyond their bounds %v, syncs of up to %v",
+		p.nodes, p.pace, p.partitions, p.zones, p.weights, p.sync, p.syncOne, p.hintBytes, p.exchange, p.stability, p.badClocks, p.syncTakes)
 }
 
 // A budget says which faults a round may have, so that the promises still claim

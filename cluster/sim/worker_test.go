@@ -54,7 +54,7 @@ func (k *worker) run(stop <-chan struct{}) {
 		select {
 		case <-stop:
 			return
-		case <-time.After(time.Duration(k.rand.Int64N(int64(200 * time.Millisecond)))):
+		case <-time.After(k.w.plan.paced(time.Duration(k.rand.Int64N(int64(200 * time.Millisecond))))):
 			step()
 		}
 	}

@@ -138,7 +138,10 @@ func (w *world) addMachine() *machine {
 
 // skew and drift keep any two clocks within max-clock-drift of each other.
 func (w *world) skew() time.Duration { return time.Duration(w.rand.IntN(200)-100) * time.Millisecond }
-func (w *world) drift() float64      { return float64(w.rand.IntN(100)-50) / 1e6 }
+
+func (w *world) drift() float64 {
+	return float64(w.rand.IntN(100)-50) / 1e6 / float64(w.plan.paced(1))
+}
 
 // addresses are those that a new node is told of: of all other machines.
 func (w *world) addresses(of *machine) (all []string) {
@@ -176,7 +179,7 @@ func (w *world) work() {
 			working.Go(func() { k.run(stop) })
 		}
 	}
-	w.trouble(w.plan.lasting)
+	w.trouble(w.plan.paced(w.plan.lasting))
 	close(stop)
 	working.Wait()
 	fault := check.Fault{Kind: "round", Begin: began, End: w.since() + time.Minute}
@@ -192,7 +195,7 @@ func (w *world) pause(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 	w.watch()
-	if w.since()-w.collected > collectEvery {
+	if w.since()-w.collected > min(w.plan.paced(collectEvery), collectMax) {
 		w.collected = w.since()
 		w.judgeWatermarks()
 		w.judgeBounds()
@@ -211,8 +214,11 @@ func (w *world) ask(c *client, node int, db string, args ...string) (any, error)
 	return c.do(to, args...)
 }
 
-// collectEvery is how often memory is freed, and all disks are looked at.
-const collectEvery = 2 * time.Second
+// collectEvery is how often memory is freed, and all disks are looked at, at the usual pace.
+const (
+	collectEvery = 2 * time.Second
+	collectMax   = time.Minute
+)
 
 // operate has the operator say something to any node.
 func (w *world) operate(args ...string) (any, error) {
