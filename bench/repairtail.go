@@ -26,6 +26,9 @@ const (
 	tailRatioMax = 1.5
 	tailSlice    = 100 * time.Millisecond
 	tailMax      = 40 * time.Second // for all of the work
+	tailWarm     = 2 * time.Second
+	tailTakenMS  = 50.0 // p99 of a load that is taken
+	tailFewer    = 0.85 // the next rate that is tried
 	tailKeys     = 200_000
 	tailChanged  = 10_000
 )
@@ -54,11 +57,11 @@ func (r *repairTail) run(ctx context.Context, dir string, calm time.Duration) (e
 	// Clients stay with two nodes, which do not go away.
 	addrs := cluster.Addrs()[:2]
 	load := clusterLoad{command: "set", pipeline: 1}
-	full, err := runClusterLoad(ctx, addrs, load, time.Second)
+	full, err := mostLoad(ctx, addrs, load, calm)
 	if err != nil {
 		return err
 	}
-	load.rate = full.PerSecond / 2
+	load.rate = full / 2
 	r.Rate = hundredths(load.rate)
 	if err := clusterRests(ctx, cluster); err != nil {
 		return err
@@ -68,8 +71,14 @@ func (r *repairTail) run(ctx context.Context, dir string, calm time.Duration) (e
 		return err
 	}
 	r.CalmMS = p99MS(took, calm/4, calm) // warmed up
+	before, err := sumRepair(ctx, cluster)
+	if err != nil {
+		return err
+	}
 	if r.Work != "transfer" {
-		if err := cluster.Node(2).Kill9(); err != nil {
+		// Not killed: what a process that starts takes of the processors is no repair, and on one machine it would be the
+		// clients' too.
+		if err := errors.Join(cluster.Node(2).Stop(), cluster.WaitReady(ctx)); err != nil {
 			return err
 		}
 		// Not the keys that the load writes: it would repair those itself.
@@ -77,7 +86,25 @@ func (r *repairTail) run(ctx context.Context, dir string, calm time.Duration) (e
 			return err
 		}
 	}
-	return r.measure(ctx, cluster, addrs, load)
+	return r.measure(ctx, cluster, before, addrs, load)
+}
+
+// mostLoad returns the rate that a cluster can take, open loop: clients who wait for replies before they send more batch what they
+// send when it is slow, and get more out of it than others could.
+func mostLoad(ctx context.Context, addrs []string, load clusterLoad, d time.Duration) (rate float64, err error) {
+	found, err := runClusterLoad(ctx, addrs, load, d)
+	if err != nil {
+		return 0, err
+	}
+	for load.rate = found.PerSecond; ; load.rate *= tailFewer {
+		_, took, err := runSlicedLoad(ctx, addrs, load, d, tailSlice, nil)
+		if err != nil {
+			return 0, err
+		}
+		if p99MS(took, d/4, d) <= tailTakenMS {
+			return load.rate, nil
+		}
+	}
 }
 
 // p99MS is of the pipelines that were due between two times of a run, to a slice.
@@ -89,9 +116,8 @@ func p99MS(took []*latencies, from, to time.Duration) float64 {
 	return hundredths(float64(sum.quantile(0.99)) / float64(time.Millisecond))
 }
 
-// measure puts the load on until the work, which begins with it, is done, and takes the latencies of
-// that time.
-func (r *repairTail) measure(ctx context.Context, cluster *local.Cluster, addrs []string, load clusterLoad) error {
+// measure puts the load on until the work is done, and takes the latencies of the work's time.
+func (r *repairTail) measure(ctx context.Context, cluster *local.Cluster, before repairFigures, addrs []string, load clusterLoad) error {
 	type watched struct {
 		from, to time.Time
 		err      error
@@ -100,7 +126,7 @@ func (r *repairTail) measure(ctx context.Context, cluster *local.Cluster, addrs 
 	go func() {
 		defer close(stop)
 		var w watched
-		w.from, w.to, w.err = r.watch(ctx, cluster)
+		w.from, w.to, w.err = r.watch(ctx, cluster, before)
 		watching <- w
 	}()
 	began, took, err := runSlicedLoad(ctx, addrs, load, 2*tailMax, tailSlice, stop)
@@ -114,18 +140,19 @@ func (r *repairTail) measure(ctx context.Context, cluster *local.Cluster, addrs 
 	return nil
 }
 
-// watch begins the work, and returns from when to when it was under way.
-func (r *repairTail) watch(ctx context.Context, cluster *local.Cluster) (from, to time.Time, err error) {
+// watch begins the work, when clients have warmed up, and returns from when to when it was under way.
+func (r *repairTail) watch(ctx context.Context, cluster *local.Cluster, before repairFigures) (from, to time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, tailMax)
 	defer cancel()
-	before, err := sumRepair(ctx, cluster)
-	if err != nil {
-		return from, to, err
+	select {
+	case <-time.After(tailWarm):
+	case <-ctx.Done():
+		return from, to, context.Cause(ctx)
 	}
 	if r.Work == "transfer" {
 		_, err = cluster.Add(ctx)
 	} else {
-		err = cluster.Node(2).Restart(ctx)
+		err = cluster.Node(2).Cont()
 	}
 	if err != nil {
 		return from, to, err
