@@ -30,6 +30,8 @@ func Place(members []Member, partitions, replicas int, current [][]NodeID) [][]N
 //     have too many to nodes that have too few: directly (sweep), and where the
 //     zones or what the two have in common forbid that, by a chain of moves over
 //     other nodes (chain), which exists as long as any node is not even.
+//  3. If more move so than the shares ask for and one per cent, cycles of moves that
+//     change no node's number save what can be saved (save).
 func assign(members []Member, partitions, replicas int, owners, next [][]NodeID) [][]NodeID {
 	a := newAssignment(members, partitions, replicas, owners, next)
 	a.begin()
@@ -41,6 +43,7 @@ func assign(members []Member, partitions, replicas int, owners, next [][]NodeID)
 		a.fill(p)
 	}
 	a.balance()
+	a.save()
 	return a.result(next)
 }
 
