@@ -33,7 +33,7 @@ var flaws = map[sabotage.Flaw]found{
 	sabotage.StaleWrittenBack:    {"copies", "replicas, and is on", []string{restart}},
 	sabotage.ReadRepairOff:       {"copies", "the nodes show 2 different sets", []string{cutKill}},
 	sabotage.WriteCountedTwice:   {"copies", "replicas, and is on", []string{cutKill}},
-	sabotage.ReadsFromOneReplica: {"register", "does not show", []string{stop, kill}},
+	sabotage.ReadsFromOneReplica: {"register", "does not show", []string{cutOne}},
 }
 
 // sabotageAttempts is how often a flaw is looked for. A run ends at the first violation, and the first may be of
