@@ -141,7 +141,7 @@ func (c *Coordinator) spreadMarks(v *view) error {
 	var asking sync.WaitGroup
 	for _, p := range v.peers {
 		asking.Go(func() {
-			for end := c.uptime() + flushTimeout; p.up(); c.pause(flushPause) {
+			for end := c.uptime() + flushTimeout; reachable(p); c.pause(flushPause) {
 				if c.uptime() > end {
 					mu.Lock()
 					failed = errUnknown

@@ -124,16 +124,18 @@ func (fw *forward) repliesLong() bool {
 	return name[0]|0x20 == 'g' || len(name) == 3 && len(fw.f.Args) > 3
 }
 
-// another returns a live owner, or else a fallback, that has not been tried.
+// another returns a live owner, or else a fallback, that has not been tried, or else one that may only be slow.
 func (fw *forward) another(v *view) *peer {
 	if len(fw.f.Args) < 2 {
 		return nil
 	}
 	pl := &v.places[v.partition(fw.f.Args[1])]
-	for i, p := range slices.Concat(pl.nodes, pl.fallbacks()) {
-		incoming := i < len(pl.nodes) && !pl.owners.Has(i)
-		if p != nil && !incoming && p.up() && !slices.Contains(fw.tried, p.id) {
-			return p
+	for _, may := range []func(*peer) bool{(*peer).up, (*peer).slow} {
+		for i, p := range slices.Concat(pl.nodes, pl.fallbacks()) {
+			incoming := i < len(pl.nodes) && !pl.owners.Has(i)
+			if p != nil && !incoming && may(p) && !slices.Contains(fw.tried, p.id) {
+				return p
+			}
 		}
 	}
 	return nil

@@ -45,6 +45,9 @@ const bulkBytes = 32 << 10
 
 func (p *peer) up() bool { return p.life.Up() }
 
+// slow reports that the peer does not seem to be up, and may well answer yet.
+func (p *peer) slow() bool { return !p.life.Up() && p.life.Reachable() }
+
 // usual is how long the peer usually takes to answer.
 func (p *peer) usual(k kind) time.Duration { return time.Duration(p.usualNS[k].Load()) }
 

@@ -131,7 +131,7 @@ func (op *operation) askAll() {
 	for i, p := range op.place.nodes {
 		switch {
 		case i != op.place.self:
-			if !up(p) || !op.ask(p, i, false) {
+			if !reachable(p) || !op.ask(p, i, false) {
 				op.tally.Fail(i)
 			}
 		case !op.place.holds():
@@ -169,13 +169,18 @@ func (op *operation) readOwnHints() {
 	}
 }
 
-// askOne asks one more replica, the fastest owner that has not been asked or else
-// a fallback, and reports whether there was one.
+// askOne asks one more replica, the fastest owner that has not been asked, else a fallback, else
+// an owner that does not seem to be up and may only be slow. It reports whether there was one.
 func (op *operation) askOne() bool {
+	return op.askOwner((*peer).up) || op.askFallback() || op.askOwner((*peer).slow)
+}
+
+// askOwner asks the fastest owner of some that has not been asked, and reports whether there was one.
+func (op *operation) askOwner(of func(*peer) bool) bool {
 	for {
 		node, fastest := -1, (*peer)(nil)
 		for i, p := range op.place.nodes {
-			if p == nil || !op.place.owners.Has(i) || !p.up() || op.asked(p) || op.tally.Failed(i) {
+			if p == nil || !op.place.owners.Has(i) || !of(p) || op.asked(p) || op.tally.Has(i) || op.tally.Failed(i) {
 				continue // the last: it could not be sent, though the peer is up; it would be tried for ever
 			}
 			if fastest == nil || p.usual(kindRead) < fastest.usual(kindRead) {
@@ -183,13 +188,17 @@ func (op *operation) askOne() bool {
 			}
 		}
 		if fastest == nil {
-			break
+			return false
 		}
 		if op.ask(fastest, node, false) {
 			return true
 		}
 		op.tally.Fail(node)
 	}
+}
+
+// askFallback asks a fallback in the place of an owner that cannot be asked, and reports whether there was one.
+func (op *operation) askFallback() bool {
 	for i, p := range op.place.nodes {
 		if !op.place.owners.Has(i) || i == op.place.self || op.tally.Has(i) || op.standsFor(i) {
 			continue

@@ -44,7 +44,10 @@ func (c *Coordinator) scanAll(db uint8, from ring.Token, visit func(t ring.Token
 	keys := pageKeysFirst
 	for {
 		v := c.view.Load()
-		nodes, last := v.run(from)
+		nodes, last := v.run(from, up)
+		if !v.quorumOf(nodes, from, last) {
+			nodes, last = v.run(from, reachable)
+		}
 		pages := c.pages(v, nodes, db, from, last, keys)
 		for n, p := range pages {
 			if p != nil {
@@ -69,14 +72,14 @@ func (c *Coordinator) scanAll(db uint8, from ring.Token, visit func(t ring.Token
 	}
 }
 
-// run returns the live nodes, nil for this one, that own the partitions from a
+// run returns the nodes of some, nil for this one, that own the partitions from a
 // token on, and the last token that their partitions reach to.
-func (v *view) run(from ring.Token) (nodes []*peer, last ring.Token) {
+func (v *view) run(from ring.Token, of func(*peer) bool) (nodes []*peer, last ring.Token) {
 	first := v.ring.PartitionOf(from.Slot())
 	for p := first; int(p) < len(v.places); p++ {
 		more := slices.Clone(nodes)
 		for i, n := range v.places[p].nodes {
-			if v.places[p].owners.Has(i) && up(n) && !slices.Contains(more, n) {
+			if v.places[p].owners.Has(i) && of(n) && !slices.Contains(more, n) {
 				more = append(more, n)
 			}
 		}

@@ -104,3 +104,6 @@ func (v *view) partition(key []byte) ring.Partition {
 
 // up reports that a node can be asked; nil is this one.
 func up(p *peer) bool { return p == nil || p.up() }
+
+// reachable reports that a node may answer, if maybe late.
+func reachable(p *peer) bool { return up(p) || p.slow() }

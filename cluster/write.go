@@ -171,7 +171,7 @@ func (op *operation) inReach() bool {
 	pl := op.place
 	reach, standIns := op.tally, 0
 	for i, p := range pl.nodes {
-		if up(p) || !p.tried.Load() { // a node that has just joined will be up in a moment
+		if reachable(p) || !p.tried.Load() { // a node that has just joined will be up in a moment
 			reach.Ack(i)
 		}
 	}
@@ -185,8 +185,8 @@ func (op *operation) inReach() bool {
 			}
 		}
 	}
-	for i, p := range pl.nodes {
-		if standIns > 0 && !up(p) && !reach.Has(i) {
+	for i := range pl.nodes {
+		if standIns > 0 && !reach.Has(i) {
 			reach.Ack(i)
 			standIns--
 		}
@@ -228,6 +228,18 @@ func (op *operation) standIn(node int) {
 		op.tally.Fail(node)
 	}
 	op.keepHint(node)
+}
+
+// putToSlow sends the object to those nodes, too, that do not seem to be up, in whose place nobody acknowledges it: all
+// others may have stood still for a moment, and this one may only think so.
+func (op *operation) putToSlow() (sent bool) {
+	for i, p := range op.place.nodes {
+		if p != nil && p.slow() && !op.tally.Has(i) && !op.underWayFor(i) && !op.asked(p) && op.put(p, i, false) {
+			op.tally.Retry(i)
+			sent = true
+		}
+	}
+	return sent
 }
 
 // keepHint keeps, here, what a node of the place has missed.
@@ -279,6 +291,9 @@ func (op *operation) count() (notify func()) {
 	case op.tally.Enough():
 		return op.tell(nil)
 	case op.tally.Hopeless() || !op.underWay():
+		if op.putToSlow() && !op.tally.Hopeless() {
+			return nil
+		}
 		return op.park()
 	}
 	return nil

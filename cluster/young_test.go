@@ -56,6 +56,54 @@ func TestAWriteThatHasLostItsReplicasEnds(t *testing.T) {
 	}
 }
 
+// A node whose peers do not answer for a moment, or which cannot hear them, waits for them: it refuses what they are
+// needed for when they have been silent for long.
+func TestNothingIsRefusedWhileAllOthersStandStill(t *testing.T) {
+	w := newWorldOf(t, 3, 3, quiet)
+	c := w.nodes[0]
+	still := func() {
+		for i := 1; i < 3; i++ {
+			w.net.setCut(address(i), address(0), true)
+		}
+	}
+	peers := func(are func(*peer) bool) func() bool {
+		return func() bool {
+			v := c.view.Load()
+			return are(v.peers[0]) && are(v.peers[1])
+		}
+	}
+	mustSet(t, c, 0, "k", "v")
+	for _, strict := range []bool{false, true} {
+		still()
+		for _, p := range c.view.Load().peers {
+			c.ping(p)
+		}
+		until(t, "both are late", peers((*peer).slow))
+		need := quorum.Need{Strict: strict}
+		wrote, read := make(chan error, 1), make(chan error, 1)
+		go func() { wrote <- update(c, 0, "k", need, overwrite{value: []byte("v"), plain: true}) }()
+		go func() {
+			var o version.Object
+			_, _, err := c.Read(0, []byte("k"), need, &o, nil)
+			read <- err
+		}()
+		time.AfterFunc(50*time.Millisecond, w.net.heal)
+		if err := <-wrote; err != nil {
+			t.Errorf("a write, strict %t: %v", strict, err)
+		}
+		if err := <-read; err != nil {
+			t.Errorf("a read, strict %t: %v", strict, err)
+		}
+		until(t, "both are up", peers((*peer).up))
+	}
+	still()
+	until(t, "both are silent", peers(func(p *peer) bool { return !p.up() && !p.slow() }))
+	began := time.Now()
+	if err := update(c, 0, "k", quorum.Need{}, overwrite{value: []byte("v"), plain: true}); code(err) != "NOREPLICAS" || time.Since(began) > requestTimeout/2 {
+		t.Errorf("%v after %v", err, time.Since(began))
+	}
+}
+
 // A node that has just joined is waited for: another one may fail in that moment.
 func TestAWriteWaitsForTheFirstConnectionToANode(t *testing.T) {
 	for _, tried := range []bool{false, true} {

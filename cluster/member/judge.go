@@ -10,6 +10,8 @@ const (
 	steadyMax = 30 * time.Second
 	// stoodStillAfter is how long after the last one an observation says nothing about others.
 	stoodStillAfter = 5 * livenessTick
+	// silentAfter is how long a peer must have been overdue until it is taken to be away, and not only slow.
+	silentAfter = 2 * time.Second
 )
 
 // A judge decides whether one peer is up, from what it is told. It is pure: time
@@ -22,18 +24,22 @@ const (
 //  3. It is dead when gossip says so, until gossip takes it back or the peer
 //     answers. An answer within suspectAfter before counts.
 //  4. It is up if it has a link, is not overdue and not dead.
+//  5. It can be reached, up or not, while it has a link and has not been overdue for silentAfter: what
+//     nobody else can do may be left to it, and be waited for.
 type judge struct {
 	suspectAfter    time.Duration
 	suspectTimeouts int
 
 	link     bool
 	overdue  bool
+	silent   bool // overdue for silentAfter
 	dead     bool
 	accused  bool // gossip says that it is dead, believed or not
 	timeouts int  // in a row
 
 	answers     uint64    // as observed last
 	quietSince  time.Time // since then requests are under way without an answer
+	overdueAt   time.Time // since then it is overdue, and this process has not stood still
 	answeredAt  time.Time
 	observedAt  time.Time
 	upSince     time.Time // zero while down
@@ -41,6 +47,9 @@ type judge struct {
 }
 
 func (j *judge) up() bool { return j.link && !j.overdue && !j.dead }
+
+// reachable says that what is sent to the peer may well be answered yet.
+func (j *judge) reachable() bool { return j.link && !j.silent }
 
 // asking says that the peer should be asked something, lest it stay down for want
 // of an answer.
@@ -54,13 +63,13 @@ func (j *judge) steady(now time.Time) bool {
 
 // linked tells of a link that was made or broken.
 func (j *judge) linked(up bool, now time.Time) {
-	j.link, j.overdue, j.timeouts, j.quietSince = up, false, 0, now
+	j.link, j.overdue, j.silent, j.timeouts, j.quietSince = up, false, false, 0, now
 	j.turned(now)
 }
 
 // answered tells of an answer.
 func (j *judge) answered(now time.Time) {
-	j.overdue, j.dead, j.timeouts = false, false, 0
+	j.overdue, j.silent, j.dead, j.timeouts = false, false, false, 0
 	j.answeredAt, j.quietSince = now, now
 	j.turned(now)
 }
@@ -76,7 +85,7 @@ func (j *judge) counted(answers uint64, now time.Time) {
 // timedOut tells of n requests given up.
 func (j *judge) timedOut(n int, now time.Time) {
 	j.timeouts = min(j.timeouts+n, j.suspectTimeouts)
-	j.overdue = j.overdue || j.timeouts >= j.suspectTimeouts
+	j.late(j.timeouts >= j.suspectTimeouts, now)
 	j.turned(now)
 }
 
@@ -97,8 +106,19 @@ func (j *judge) observe(pending bool, answers uint64, now time.Time) {
 	if !pending || !j.link || stoodStill {
 		j.quietSince = now
 	}
-	j.overdue = j.overdue || pending && now.Sub(j.quietSince) >= j.suspectAfter
+	if stoodStill {
+		j.overdueAt = now
+	}
+	j.late(pending && now.Sub(j.quietSince) >= j.suspectAfter, now)
+	j.silent = j.overdue && now.Sub(j.overdueAt) >= silentAfter
 	j.turned(now)
+}
+
+// late makes the peer overdue, if it is and was not.
+func (j *judge) late(is bool, now time.Time) {
+	if is && !j.overdue {
+		j.overdue, j.overdueAt = true, now
+	}
 }
 
 // turned notes when up changes.

@@ -57,6 +57,40 @@ func TestWhoIsUp(t *testing.T) {
 	}
 }
 
+func TestAPeerThatIsLateCanBeReachedForAWhile(t *testing.T) {
+	j := newJudge()
+	at := 0
+	asked := func(to int, want bool) {
+		t.Helper()
+		for ; at <= to; at += 20 {
+			j.observe(true, j.answers, ms(at))
+		}
+		if j.reachable() != want {
+			t.Errorf("after %d ms it can be reached: %t", to, j.reachable())
+		}
+	}
+	asked(100, false) // there is no link
+	j.linked(true, ms(at))
+	asked(500, true)
+	if j.up() {
+		t.Error("it is up, and has not answered")
+	}
+	asked(2200, true)
+	j.gossiped(false, ms(at))
+	asked(2280, true)
+	asked(2400, false)
+	j.timedOut(3, ms(at))
+	asked(2500, false)
+	j.answered(ms(at))
+	asked(4600, true)
+	at += 3000 // in which this process stood still
+	asked(9500, true)
+	asked(9700, false)
+	j.linked(false, ms(at))
+	j.linked(true, ms(at))
+	asked(9800, true)
+}
+
 func TestAFlappingPeerIsSteadyLater(t *testing.T) {
 	j := newJudge()
 	j.linked(true, ms(0))
@@ -111,6 +145,9 @@ func TestALinkAndAnAnswerDecide(t *testing.T) {
 			}
 			if j.up() && !j.link {
 				t.Fatal("up without a link")
+			}
+			if j.up() && !j.reachable() {
+				t.Fatal("up, and cannot be reached")
 			}
 			if !j.up() && j.link && !j.asking() {
 				t.Fatal("down for ever: nobody asks it")

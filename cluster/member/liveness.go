@@ -35,7 +35,7 @@ type LivenessOptions struct {
 
 // A Liveness judges who is up, every moment, from the links to the peers, the
 // requests to them, and gossip. It never changes who owns what. Its methods may be
-// called from any goroutine; Up, Asked and Answered are for the hot path.
+// called from any goroutine; Up, Reachable, Asked and Answered are for the hot path.
 type Liveness struct {
 	opts  LivenessOptions
 	peers atomic.Pointer[map[ring.NodeID]*Peer] // replaced as a whole, under mu
@@ -59,6 +59,7 @@ type Peer struct {
 	liveness *Liveness
 
 	up      atomic.Bool
+	reach   atomic.Bool
 	suspect atomic.Bool // an answer would change something
 	asked   atomic.Uint64
 	answers atomic.Uint64
@@ -148,6 +149,10 @@ func (l *Liveness) Forget(id ring.NodeID) {
 // Up says whether the peer is believed to be up.
 func (p *Peer) Up() bool { return p.up.Load() }
 
+// Reachable says whether the peer, if it is not up, may only be slow: there is a link to it, and it has not been
+// silent for seconds.
+func (p *Peer) Reachable() bool { return p.reach.Load() }
+
 // Asked counts n requests that are about to be sent.
 func (p *Peer) Asked(n int) { p.asked.Add(uint64(n)) }
 
@@ -187,6 +192,7 @@ func (p *Peer) tell(of func(*judge, time.Time)) (ask bool) {
 	defer p.mu.Unlock()
 	of(&p.judge, time.Now())
 	p.suspect.Store(p.judge.overdue || p.judge.dead || p.judge.timeouts > 0)
+	p.reach.Store(p.judge.reachable())
 	if up := p.judge.up(); p.up.Swap(up) != up {
 		p.liveness.changed(p, up)
 	}

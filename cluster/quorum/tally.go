@@ -43,6 +43,9 @@ func (t *Tally) Ack(i int) { t.acked |= Of(i) }
 // Fail notes that neither a node nor another in its place will answer.
 func (t *Tally) Fail(i int) { t.failed |= Of(i) }
 
+// Retry notes that a node may answer after all.
+func (t *Tally) Retry(i int) { t.failed &^= Of(i) }
+
 // Enough reports that the operation has the answers that it needs.
 func (t *Tally) Enough() bool {
 	return (t.acked&t.owners).Len() >= t.needOwners && (t.acked&t.next).Len() >= t.needNext
