@@ -32,9 +32,10 @@ func (w *write) String() string {
 	return fmt.Sprintf("%s %q (worker %d, node %d, %v to %v, %s)", w.Command, w.Value, w.Worker, w.Node, w.Call, w.Return, w.Outcome)
 }
 
-// covers says whether w, if it is applied, removes x. It is exact for what any client can have done:
-// a context covers a value whose dot is not known only if it is, or descends from, the context of a read
-// that showed the value. For whoever was the first to cover it had its context from such a read.
+// covers says whether w, if it is applied, removes x. A context covers a value whose dot is not known if it is, or
+// descends from, the context of a read that showed the value: whoever was the first to cover it had its context
+// from such a read. A later writer may have been told one that covers it and does not
+// descend from that; as nobody knows the dot, that is not seen.
 func (w *write) covers(x *write) bool {
 	if w == x {
 		return false

@@ -15,7 +15,8 @@ import (
 //  1. one whose context covers a value that is there;
 //  2. one whose own value is not there, though no write that can have been applied covers it.
 //
-// Whatever that set leaves unexplained is a violation. It is exact, because striking out a write by the
+// Whatever that set leaves unexplained is a violation. It is exact, as far as the
+// dots are known (write.covers), because striking out a write by the
 // first rule depends on nothing else, and by the second only on what was struck out before.
 func Siblings(h *History) (violations []Violation) {
 	operations, finals := byKey(h.Operations), byKey(h.Finals)
