@@ -49,8 +49,12 @@ func TestLeavesAreThoseOfTheStore(t *testing.T) {
 		k := store.NewKey(0, []byte(keyOf(i)))
 		p := ring.PartitionOf(k.Token.Slot(), testPartitions)
 		was, is := before[p], w.nodes[0].store.Leaves(p)
-		if mask := differing(&was, &is); mask != 1<<leafOf(k.Token, p, testPartitions) {
-			t.Fatalf("%s changed the leaves %b", keyOf(i), mask)
+		leaf := leafOf(k.Token, p, testPartitions)
+		for mode, want := range map[byte]leafMask{0: 1 << leaf, modeSums: 0xff << (leaf / leavesPerSum * leavesPerSum)} {
+			in := reader{rest: appendNodes(nil, mode, allLeaves, &is)}
+			if mask := differing(&in, mode, allLeaves, &was); mask != want || in.end() != nil {
+				t.Fatalf("%s changed the leaves %b, in mode %d", keyOf(i), mask, mode)
+			}
 		}
 	}
 }

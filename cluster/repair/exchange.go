@@ -15,8 +15,9 @@ import (
 // An exchange makes this node and a peer hold the same in some partitions.
 //
 //  1. Roots of all of them, in one message. Most often that is all.
-//  2. For those that differ, in batches: leaves, twice with a pause between,
-//     since what differs in one comparison only was a write in flight.
+//  2. For those that differ, in batches: sums of leaves, then the leaves below those that
+//     differ, twice with a pause between, since what differs in one comparison
+//     only was a write in flight.
 //  3. For the leaves that differ, a pass: keys with the hashes of what this node
 //     has, page by page. The peer answers with what it lacks, with the clock of
 //     what differs, and with the objects that this node lacks.
@@ -43,7 +44,7 @@ type exchange struct {
 	whole   bool                    // the trees of both show all
 }
 
-// leavesBatch is of how many partitions leaves are compared at once: 66 KiB.
+// leavesBatch is of how many partitions leaves are compared at once: at most 66 KiB.
 const leavesBatch = 128
 
 func (r *Repair) newExchange(peer ring.NodeID, table *ring.Ring, mode byte) *exchange {
@@ -185,21 +186,24 @@ func (x *exchange) leavesTwice(ctx context.Context, partitions []ring.Partition)
 	for i := range before {
 		before[i].differ = allLeaves
 	}
+	if err := x.leaves(ctx, x.mode|modeSums, partitions, before); err != nil {
+		return nil, err
+	}
 	for n := range 2 {
 		if n > 0 {
 			if err := x.sleep(ctx, x.opts.LeafPause); err != nil {
 				return nil, err
 			}
 		}
-		if err := x.leaves(ctx, partitions, before); err != nil {
+		if err := x.leaves(ctx, x.mode, partitions, before); err != nil {
 			return nil, err
 		}
 	}
 	return before, nil
 }
 
-// leaves compares the leaves that differed so far.
-func (x *exchange) leaves(ctx context.Context, partitions []ring.Partition, found []leafDifference) error {
+// leaves compares the leaves that differed so far, or their sums.
+func (x *exchange) leaves(ctx context.Context, mode byte, partitions []ring.Partition, found []leafDifference) error {
 	var asked []int
 	for i := range found {
 		if !found[i].busy && found[i].differ != 0 {
@@ -210,15 +214,12 @@ func (x *exchange) leaves(ctx context.Context, partitions []ring.Partition, foun
 		return nil
 	}
 	in, err := x.call(ctx, x.peer, askLeaves, func(dst []byte) []byte {
-		dst = append(dst, x.mode)
+		dst = append(dst, mode)
 		for _, i := range asked {
 			dst = binary.AppendUvarint(dst, uint64(partitions[i]))
 			dst = binary.BigEndian.AppendUint64(dst, uint64(found[i].differ))
-			for leaf, hash := range x.opts.Store.Leaves(partitions[i]) {
-				if found[i].differ.has(leaf) {
-					dst = binary.BigEndian.AppendUint64(dst, hash)
-				}
-			}
+			leaves := x.opts.Store.Leaves(partitions[i])
+			dst = appendNodes(dst, mode, found[i].differ, &leaves)
 		}
 		return dst
 	})

@@ -68,7 +68,8 @@ const (
 	modeShared   = 1 << iota // between owners: one exchange of a partition at a time
 	modePushOnly             // the caller wants nothing: it will drop what it has
 	modeExact                // all that was applied before a pass began takes part in it, committed or not
-	modesKnown   = modeShared | modePushOnly | modeExact
+	modeSums                 // of leaves, the sums of eight each
+	modesKnown   = modeShared | modePushOnly | modeExact | modeSums
 )
 
 // The flags of compare and of its reply.
@@ -289,12 +290,54 @@ const allLeaves leafMask = math.MaxUint64
 func (m leafMask) has(leaf int) bool { return m&(1<<leaf) != 0 }
 func (m leafMask) count() int        { return bits.OnesCount64(uint64(m)) }
 
-// differing returns the leaves that differ.
-func differing(a, b *[store.Leaves]uint64) (mask leafMask) {
-	for i := range a {
-		if a[i] != b[i] {
-			mask |= 1 << i
+// nodes returns how many nodes of a partition's tree a message has for the leaves of a mask: themselves, or all sums.
+func (m leafMask) nodes(mode byte) int {
+	if mode&modeSums != 0 {
+		return store.Leaves / leavesPerSum
+	}
+	return m.count()
+}
+
+const leavesPerSum = 8
+
+// appendNodes appends those nodes.
+func appendNodes(dst []byte, mode byte, mask leafMask, leaves *[store.Leaves]uint64) []byte {
+	if mode&modeSums != 0 {
+		for _, sum := range sums(leaves) {
+			dst = binary.BigEndian.AppendUint64(dst, sum)
+		}
+		return dst
+	}
+	for leaf, hash := range leaves {
+		if mask.has(leaf) {
+			dst = binary.BigEndian.AppendUint64(dst, hash)
 		}
 	}
-	return mask
+	return dst
+}
+
+// differing reads the nodes of a peer, and returns those leaves of the mask that differ, or may, as their sums do.
+func differing(in *reader, mode byte, mask leafMask, own *[store.Leaves]uint64) (differ leafMask) {
+	if mode&modeSums != 0 {
+		for i, sum := range sums(own) {
+			if in.uint64() != sum {
+				differ |= (1<<leavesPerSum - 1) << (i * leavesPerSum)
+			}
+		}
+		return differ & mask
+	}
+	for leaf := range own {
+		if mask.has(leaf) && in.uint64() != own[leaf] {
+			differ |= 1 << leaf
+		}
+	}
+	return differ
+}
+
+// sums are the level above the leaves.
+func sums(leaves *[store.Leaves]uint64) (sums [store.Leaves / leavesPerSum]uint64) {
+	for leaf, hash := range leaves {
+		sums[leaf/leavesPerSum] ^= hash
+	}
+	return sums
 }

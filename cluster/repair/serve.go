@@ -161,7 +161,7 @@ func (s *service) leaves() error {
 	for len(s.in.rest) > 0 {
 		p := s.in.partition(s.table.Partitions())
 		mask := leafMask(s.in.uint64())
-		if s.in.bad || int(p) < next || len(s.in.rest) < 8*mask.count() {
+		if s.in.bad || int(p) < next || len(s.in.rest) < 8*mask.nodes(mode) {
 			return errMessage
 		}
 		next = int(p) + 1
@@ -169,13 +169,7 @@ func (s *service) leaves() error {
 			return errNotOwner
 		}
 		own := s.opts.Store.Leaves(p)
-		theirs := own
-		for leaf := range theirs {
-			if mask.has(leaf) {
-				theirs[leaf] = s.in.uint64()
-			}
-		}
-		differ := differing(&own, &theirs)
+		differ := differing(&s.in, mode, mask, &own)
 		busy := byte(0)
 		if differ != 0 && mode&modeShared != 0 && !s.engaged.join(p, s.from) {
 			busy, differ = 1, 0
