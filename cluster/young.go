@@ -25,7 +25,7 @@ const (
 	hurryMin  = 10 * time.Millisecond
 	hurryMax  = 100 * time.Millisecond
 	// idleHurriesMax is how many ticks without an operation there are until the next has to wake runHurry.
-	idleHurriesMax = 20
+	idleHurriesMax = 4
 )
 
 // add takes a reference to the operation that the caller has counted.

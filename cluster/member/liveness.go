@@ -12,6 +12,8 @@ import (
 const (
 	livenessTick = 20 * time.Millisecond
 	probeEvery   = 5 // ticks
+	// livenessIdleMax is how many ticks without anything to watch there are until the next has to be asked for.
+	livenessIdleMax = 3
 )
 
 // LivenessOptions of a Liveness. All may be zero.
@@ -42,6 +44,9 @@ type Liveness struct {
 	stop  chan struct{}
 	done  sync.WaitGroup
 
+	resting atomic.Bool   // nothing is watched
+	roused  chan struct{} // has it be
+
 	mu      sync.Mutex // guards what follows; taken after a Peer's mu
 	changes []change   // to tell, oldest first; at most two a peer
 	wake    chan struct{}
@@ -61,12 +66,16 @@ type Peer struct {
 	up      atomic.Bool
 	reach   atomic.Bool
 	suspect atomic.Bool // an answer would change something
+	watched atomic.Bool // it is not as it should be, or is to be asked
 	asked   atomic.Uint64
 	answers atomic.Uint64
 	failed  atomic.Uint64 // timed out or lost
 
 	mu    sync.Mutex // guards judge
 	judge judge
+
+	idle bool   // at the last tick; watch's alone
+	seen uint64 // answers then; watch's alone
 }
 
 // NewLiveness returns a Liveness at work. Close it.
@@ -83,7 +92,7 @@ func NewLiveness(opts LivenessOptions) *Liveness {
 	if opts.Probe == nil {
 		opts.Probe = func(ring.NodeID) {}
 	}
-	l := &Liveness{opts: opts, stop: make(chan struct{}), wake: make(chan struct{}, 1)}
+	l := &Liveness{opts: opts, stop: make(chan struct{}), wake: make(chan struct{}, 1), roused: make(chan struct{}, 1)}
 	l.peers.Store(&map[ring.NodeID]*Peer{})
 	l.done.Go(l.watch)
 	l.done.Go(l.deliver)
@@ -154,7 +163,10 @@ func (p *Peer) Up() bool { return p.up.Load() }
 func (p *Peer) Reachable() bool { return p.reach.Load() }
 
 // Asked counts n requests that are about to be sent.
-func (p *Peer) Asked(n int) { p.asked.Add(uint64(n)) }
+func (p *Peer) Asked(n int) {
+	p.asked.Add(uint64(n))
+	p.liveness.rouse()
+}
 
 // Answered counts n replies, errors that the peer sent included.
 func (p *Peer) Answered(n int) {
@@ -196,7 +208,11 @@ func (p *Peer) tell(of func(*judge, time.Time)) (ask bool) {
 	if up := p.judge.up(); p.up.Swap(up) != up {
 		p.liveness.changed(p, up)
 	}
-	return p.judge.asking()
+	ask = p.judge.asking()
+	if p.watched.Store(p.suspect.Load() || ask); p.watched.Load() {
+		p.liveness.rouse()
+	}
+	return ask
 }
 
 // changed queues a change. Where the two before it are not told yet, the last of
@@ -245,29 +261,76 @@ func (l *Liveness) next() (c change, more bool) {
 	return c, true
 }
 
-// watch observes all peers at each tick, and has those probed whose answer would
-// end a suspicion.
+// watch observes all peers at each tick while there is anything to see.
 func (l *Liveness) watch() {
-	ticker := time.NewTicker(livenessTick)
-	defer ticker.Stop()
-	for tick := 0; ; tick++ {
+	for l.tickUntilIdle() {
 		select {
-		case <-ticker.C:
+		case <-l.roused:
 		case <-l.stop:
 			return
-		}
-		for id, p := range *l.peers.Load() {
-			if p.observe() && tick%probeEvery == 0 {
-				l.opts.Probe(id)
-			}
 		}
 	}
 }
 
+// tickUntilIdle has those probed whose answer would end a suspicion. It reports false when the Liveness closes.
+func (l *Liveness) tickUntilIdle() bool {
+	ticker := time.NewTicker(livenessTick)
+	defer ticker.Stop()
+	for tick, idle := 0, 0; ; tick++ {
+		select {
+		case <-ticker.C:
+		case <-l.stop:
+			return false
+		}
+		idle++
+		for id, p := range *l.peers.Load() {
+			if p.observe() && tick%probeEvery == 0 {
+				l.opts.Probe(id)
+			}
+			if !p.idle {
+				idle = 0
+			}
+		}
+		if idle >= livenessIdleMax && l.rest() {
+			return true
+		}
+	}
+}
+
+// rouse has the peers be watched. Whoever calls it has changed something before: rest sees that, or is seen.
+func (l *Liveness) rouse() {
+	if l.resting.Load() && l.resting.CompareAndSwap(true, false) {
+		l.roused <- struct{}{} // the one before was taken, or they would be watched
+	}
+}
+
+// rest reports whether there is nothing to watch until rouse.
+func (l *Liveness) rest() bool {
+	l.resting.Store(true)
+	for _, p := range *l.peers.Load() {
+		if (p.pending() || p.watched.Load()) && l.resting.CompareAndSwap(true, false) {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *Peer) pending() bool {
+	done := p.answers.Load() + p.failed.Load()
+	return p.asked.Load() > done
+}
+
 func (p *Peer) observe() (ask bool) {
+	pending, answers, wasIdle := p.pending(), p.answers.Load(), p.idle
+	p.idle = !pending && answers == p.seen && !p.watched.Load()
+	p.seen = answers
+	if p.idle && wasIdle {
+		return false
+	}
 	return p.tell(func(j *judge, now time.Time) {
-		answers := p.answers.Load()
-		pending := p.asked.Load() > answers+p.failed.Load()
+		if wasIdle {
+			j.quietSince = now
+		}
 		j.observe(pending, answers, now)
 	})
 }

@@ -98,6 +98,56 @@ func TestAStoppedPeerIsDownSoonAndBackAtItsFirstAnswer(t *testing.T) {
 	})
 }
 
+// Where nothing is asked nothing ticks, and what happens then is noticed as soon as ever.
+func TestNothingIsWatchedWhereNothingIsAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		probed := make(chan struct{}, 1)
+		l := NewLiveness(LivenessOptions{Probe: func(ring.NodeID) {
+			select {
+			case probed <- struct{}{}:
+			default:
+			}
+		}})
+		defer l.Close()
+		p := l.Peer(nodeID(2))
+		p.Linked(true)
+		rests := func() {
+			t.Helper()
+			time.Sleep(time.Second)
+			if !l.resting.Load() {
+				t.Fatal("an idle peer is watched")
+			}
+		}
+		for range 3 {
+			rests()
+			p.Asked(1)
+			time.Sleep(190 * time.Millisecond)
+			if !p.Up() {
+				t.Fatal("down too early")
+			}
+			time.Sleep(50 * time.Millisecond)
+			if p.Up() {
+				t.Fatal("asked for 240 ms without an answer, and up")
+			}
+			<-probed
+			p.Answered(1)
+		}
+		rests()
+		p.Asked(1)
+		time.Sleep(30 * time.Millisecond)
+		p.TimedOut(1)
+		time.Sleep(time.Second)
+		if l.resting.Load() {
+			t.Error("nobody watches a peer whose last answer did not come")
+		}
+		p.Asked(1)
+		p.Answered(1)
+		rests()
+		p.Gossiped(false)
+		<-probed
+	})
+}
+
 func TestASlowListenerIsToldOfTheLastChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var changes changesOf

@@ -7,7 +7,7 @@ import (
 
 const (
 	tick         = tickMS * time.Millisecond
-	idleTicksMax = 10 // until the sweeper rests
+	idleTicksMax = 3 // until the sweeper rests
 	silenceMaxMS = int64(silenceMax / time.Millisecond)
 	stoodStillMS = 10 * tickMS // between two ticks: this process did, or its machine
 )
