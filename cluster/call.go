@@ -74,6 +74,9 @@ func (c *Coordinator) call(ctx context.Context, p *peer, lane wire.Lane, op wire
 		}
 		switch w.status {
 		case statusBehind:
+			if p.deaf() {
+				return nil, errRings
+			}
 			if err := c.teach(p, timeout); err != nil {
 				return nil, err
 			}
@@ -97,6 +100,7 @@ func (c *Coordinator) teach(p *peer, timeout time.Duration) error {
 	}
 	p.link.Flush()
 	<-w.ended
+	p.taught(w.err, w.status)
 	return w.err
 }
 

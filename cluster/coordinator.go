@@ -98,6 +98,7 @@ type Coordinator struct {
 	fallback   fallback
 	executor   atomic.Pointer[quorum.Executor]
 	settling   atomic.Bool   // a goroutine settles what the executor has ended
+	deafUntil  atomic.Int64  // by uptime
 	executes   chan struct{} // closed when there is an executor
 	pollers    atomic.Pointer[[]quorum.Poller]
 	polled     atomic.Uint32 // connections that were given to pollers

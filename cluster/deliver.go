@@ -117,7 +117,7 @@ func (r *request) end(reply *wire.Reply) {
 	r.done = true
 	var notify func()
 	switch {
-	case reply.Err == nil && reply.Status == statusBehind:
+	case reply.Err == nil && reply.Status == statusBehind && !r.peer.deaf():
 		if !op.ended || op.kind == kindWrite {
 			notify = op.teach(r)
 		}
@@ -155,24 +155,33 @@ func (op *operation) teach(r *request) (notify func()) {
 // long, and those who find out that the peer is behind are many.
 func (p *peer) teach(lane wire.Lane, v *view) {
 	teaching := &p.teaching[lane]
-	if teaching.CompareAndSwap(false, true) && p.sendOn(lane, opDocument, v.epoch, requestTimeout, taught{teaching}, v.text) != nil {
+	if teaching.CompareAndSwap(false, true) && p.sendOn(lane, opDocument, v.epoch, requestTimeout, taught{p, teaching}, v.text) != nil {
 		teaching.Store(false)
 	}
 }
 
 // taught ends the sending of a document.
-type taught struct{ teaching *atomic.Bool }
+type taught struct {
+	peer     *peer
+	teaching *atomic.Bool
+}
 
-func (t taught) end(*wire.Reply) { t.teaching.Store(false) }
+func (t taught) end(reply *wire.Reply) {
+	t.peer.taught(reply.Err, reply.Status)
+	t.teaching.Store(false)
+}
 
 // renewsMax is how often an operation begins again because rings differ.
 const renewsMax = 16
 
 // renew begins the operation again, on the ring that there is now.
 func (op *operation) renew() (notify func()) {
-	if op.renews++; op.renews > renewsMax {
+	if op.renews++; op.renews > renewsMax || op.c.deaf() {
 		if op.ended {
 			return nil
+		}
+		if op.kind == kindRead {
+			return op.tell(wireError(errRings))
 		}
 		return op.tell(wireError(errUnknown))
 	}

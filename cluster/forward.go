@@ -174,6 +174,9 @@ func (fw *forward) end(reply *wire.Reply) {
 		if err != nil {
 			most = callTries
 		}
+		if p := fw.c.peer(fw.tried[len(fw.tried)-1]); err == nil && p != nil && p.deaf() && fw.send(ring.NodeID{}) == nil {
+			return
+		}
 		if fw.tries++; fw.tries <= most {
 			if err == nil && reply.Status == statusBehind {
 				fw.teach()

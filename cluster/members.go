@@ -159,11 +159,24 @@ func (c *Coordinator) onDocument(d *ring.Document) {
 }
 
 // learn installs a ring document that a peer has sent.
-func (c *Coordinator) learn(text []byte) {
-	if _, err := c.agreement.Install(append([]byte(nil), text...)); err != nil {
-		c.log.Warn().Err(err).Msg("a peer has sent a ring document that is refused")
+//
+// Where that fails, since the disk is full, it is not tried again for deafFor: until then this node is deaf.
+func (c *Coordinator) learn(text []byte) (learnt bool) {
+	if c.deaf() {
+		return false
 	}
+	if _, err := c.agreement.Install(append([]byte(nil), text...)); err != nil {
+		c.deafUntil.Store(int64(c.uptime() + deafFor))
+		c.log.Warn().Err(err).Msg("a peer has sent a ring document that is refused")
+		return false
+	}
+	return true
 }
+
+// deafFor is how long nobody teaches a ring to a node that could not take it.
+const deafFor = time.Second
+
+func (c *Coordinator) deaf() bool { return int64(c.uptime()) < c.deafUntil.Load() }
 
 // newPeer begins to connect to a node.
 func (c *Coordinator) newPeer(id ring.NodeID, address string) *peer {

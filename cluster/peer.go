@@ -25,6 +25,7 @@ type peer struct {
 	heardNS  atomic.Int64                // when it last answered, by uptime
 	teaching [wire.LaneCount]atomic.Bool // a ring document is on its way to it
 	lessons  lessons                     // by it
+	deafNS   atomic.Int64                // until then, by uptime, it cannot take a ring
 	unsent   atomic.Bool                 // requests wait for a flush, and it is in the coordinator's list
 	usualNS  [kinds]atomic.Int64         // by kind of operation
 	drifts   atomic.Bool                 // its clock is too far ahead
@@ -47,6 +48,16 @@ func (p *peer) up() bool { return p.life.Up() }
 
 // slow reports that the peer does not seem to be up, and may well answer yet.
 func (p *peer) slow() bool { return !p.life.Up() && p.life.Reachable() }
+
+// deaf reports that the peer could not take a ring a moment ago.
+func (p *peer) deaf() bool { return int64(p.c.uptime()) < p.deafNS.Load() }
+
+// taught notes how a ring that was sent to the peer has ended.
+func (p *peer) taught(err error, status uint8) {
+	if err == nil && status == statusRefused {
+		p.deafNS.Store(int64(p.c.uptime() + deafFor))
+	}
+}
 
 // usual is how long the peer usually takes to answer.
 func (p *peer) usual(k kind) time.Duration { return time.Duration(p.usualNS[k].Load()) }

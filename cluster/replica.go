@@ -42,10 +42,11 @@ func (h *handling) Handle(b *wire.Batch) (due uint64) {
 	for i := range requests {
 		highest = max(highest, version.HLC(requests[i].HLC))
 		if requests[i].Op == opDocument {
-			if requests[i].Epoch > c.view.Load().epoch {
-				c.learn(requests[i].Payload) // before what comes behind it
+			status := uint8(statusOK)
+			if requests[i].Epoch > c.view.Load().epoch && !c.learn(requests[i].Payload) { // before what comes behind it
+				status = statusRefused
 			}
-			b.Reply(i, statusOK, 0, 0)
+			b.Reply(i, status, 0, 0)
 		}
 	}
 	h.b, h.nowMS, h.due, h.taught = b, c.store.NowMS(), 0, false
