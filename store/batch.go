@@ -133,13 +133,56 @@ func (b *rowBatch) chained(rows []newerRow, chain int, lower, upper []byte, afte
 func (b *rowBatch) empty() bool { return len(b.rows) == 0 && len(b.gone) == 0 }
 
 // appendTo adds the last change of each row to a batch of Pebble's, in the
-// order of the keys.
-func (b *rowBatch) appendTo(to *pebble.Batch) error {
+// order of the keys, and pauses from time to time.
+func (b *rowBatch) appendTo(to *pebble.Batch, pause func()) error {
 	for _, gone := range b.gone {
 		if err := to.DeleteRange(gone[0], gone[1], nil); err != nil {
 			return err
 		}
 	}
+	if b.chains == nil {
+		b.order = slices.Grow(b.order[:0], len(b.rows))
+		for i := range b.rows {
+			b.order = append(b.order, b.orderOf(i))
+		}
+		return b.appendSorted(to)
+	}
+	for prefix := range 256 {
+		if prefix == prefixObject {
+			if err := b.appendChains(to, b.chains[:tokenBuckets], pause); err != nil {
+				return err
+			}
+		}
+		if err := b.appendChains(to, b.chains[tokenBuckets+prefix:][:1], pause); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *rowBatch) appendChains(to *pebble.Batch, chains []rowChain, pause func()) error {
+	for _, chain := range chains {
+		b.order = b.order[:0]
+		for at := chain.last; at != 0; at = b.rows[at-1].before {
+			b.order = append(b.order, b.orderOf(int(at-1)))
+		}
+		if err := b.appendSorted(to); err != nil {
+			return err
+		}
+		pause()
+	}
+	return nil
+}
+
+// orderOf returns the place of a row.
+func (b *rowBatch) orderOf(i int) rowOrder {
+	var head [8]byte
+	copy(head[:], b.keys[b.rows[i].from:b.rows[i].to])
+	return rowOrder{binary.BigEndian.Uint64(head[:]), int32(i)}
+}
+
+// appendSorted sorts the rows whose places are in order, and adds them.
+func (b *rowBatch) appendSorted(to *pebble.Batch) error {
 	b.sort()
 	for i, o := range b.order {
 		r := &b.rows[o.index]
@@ -164,13 +207,6 @@ func (b *rowBatch) appendTo(to *pebble.Batch) error {
 }
 
 func (b *rowBatch) sort() {
-	b.order = slices.Grow(b.order[:0], len(b.rows))
-	for i := range b.rows {
-		key := b.keys[b.rows[i].from:b.rows[i].to]
-		var head [8]byte
-		copy(head[:], key)
-		b.order = append(b.order, rowOrder{binary.BigEndian.Uint64(head[:]), int32(i)})
-	}
 	slices.SortFunc(b.order, func(x, y rowOrder) int {
 		if c := cmp.Compare(x.head, y.head); c != 0 {
 			return c

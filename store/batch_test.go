@@ -42,7 +42,7 @@ func TestBatchKeepsTheLastChangeOfEachRow(t *testing.T) {
 				}
 			}
 			batch := db.NewBatch()
-			if err := rows.appendTo(batch); err != nil {
+			if err := rows.appendTo(batch, func() {}); err != nil {
 				t.Fatal(err)
 			}
 			if err := batch.Commit(pebble.NoSync); err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -33,6 +34,7 @@ import (
 type gathered struct {
 	mu      sync.Mutex     // guards what follows; innermost
 	rows    *rowBatch      // since the last checkpoint began
+	sooner  int            // 1024ths of checkpointBytes that the next comes before it is due: others each time, lest all replicas of a key write at once
 	seq     uint64         // the last commit that is in the log
 	writing *checkpointing // under way, or failed; nil: none is
 
@@ -42,6 +44,8 @@ type gathered struct {
 const (
 	// checkpointBytesMax is how much is gathered between two checkpoints.
 	checkpointBytesMax = 24 << 20
+	// checkpointSooner is by how many 1024ths of that, at most, one comes sooner.
+	checkpointSooner = 256
 	// logBytesMax is how long the log becomes before a checkpoint.
 	logBytesMax = 128 << 20
 	// logStallTimes as long, the log makes commits wait until it is retired.
@@ -67,6 +71,7 @@ func (s *Store) commitRows(rows *rowBatch, seq uint64) error {
 	}
 	g.rows.gather(rows)
 	bytes, retiring := g.rows.bytes, g.retiring
+	most := s.checkpointBytes - s.checkpointBytes/1024*g.sooner
 	g.mu.Unlock()
 	length := s.commitLog.current.bytes
 	if retiring != nil && length >= logStallTimes*s.logBytes {
@@ -75,11 +80,11 @@ func (s *Store) commitRows(rows *rowBatch, seq uint64) error {
 		}
 		retiring = nil
 	}
-	if bytes < s.checkpointBytes && (length < s.logBytes || retiring != nil) {
+	if bytes < most && (length < s.logBytes || retiring != nil) {
 		return nil
 	}
 	if c := g.underWay(); c != nil {
-		if bytes < 2*s.checkpointBytes {
+		if bytes < 2*most {
 			return nil
 		}
 		if err := s.await(c); err != nil {
@@ -125,16 +130,20 @@ type checkpointing struct {
 	retire uint64      // segments before that one are to be retired; 0: none
 	done   chan struct{}
 	err    error // set before done is closed
+
+	wanted   chan struct{} // closed when somebody waits for it
+	wantOnce sync.Once
 }
 
 // start begins a checkpoint, while none is under way.
 func (s *Store) start(c *checkpointing) error {
-	c.done = make(chan struct{})
+	c.done, c.wanted = make(chan struct{}), make(chan struct{})
 	g := &s.gathered
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if c.rows == nil {
 		c.rows, g.rows = g.rows, &rowBatch{}
+		g.sooner = rand.IntN(checkpointSooner)
 	} else if err := s.reached(c.seq); err != nil {
 		return err
 	}
@@ -190,7 +199,13 @@ func (s *Store) run(c *checkpointing) {
 func (s *Store) write(c *checkpointing) (err error) {
 	defer s.recoverPebble(&err)
 	batch := s.db.NewBatchWithSize(c.rows.bytes + 16*len(c.rows.rows))
-	err = c.rows.appendTo(batch)
+	began := time.Now()
+	err = c.rows.appendTo(batch, func() {
+		if took := time.Since(began); took >= checkpointSlice {
+			s.pauseCheckpoint(c, checkpointRests*took)
+			began = time.Now()
+		}
+	})
 	if err == nil {
 		err = batch.Set([]byte{prefixLog}, c.at.encode(), nil)
 	}
@@ -204,6 +219,34 @@ func (s *Store) write(c *checkpointing) (err error) {
 	s.cache.trimAfter(c.rows.bytes)
 	s.hints.cache.trimAfter(c.rows.bytes)
 	return nil
+}
+
+// A checkpoint that nobody waits for works for a slice of time and rests for some: others' requests are not to
+// wait behind it, nor behind those of other nodes on the same machine.
+const (
+	checkpointSlice = 500 * time.Microsecond
+	checkpointRests = 4
+)
+
+// pauseCheckpoint waits, unless commits would soon have to.
+func (s *Store) pauseCheckpoint(c *checkpointing, d time.Duration) {
+	if c.wanted == nil { // while the store opens
+		return
+	}
+	g := &s.gathered
+	g.mu.Lock()
+	hurried := g.rows.bytes >= s.checkpointBytes/2
+	g.mu.Unlock()
+	if hurried {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.wanted:
+	case <-s.stop:
+	}
 }
 
 // logKnown returns how much of the log Pebble has.
@@ -290,6 +333,7 @@ func (g *gathered) dueBy(nowMS int64) bool {
 
 // await waits until Pebble has the rows of a checkpoint, or has given up.
 func (s *Store) await(c *checkpointing) error {
+	c.wantOnce.Do(func() { close(c.wanted) })
 	select {
 	case <-c.done:
 		return c.err

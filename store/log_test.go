@@ -242,7 +242,7 @@ func TestWhatIsGatheredIsWhatTheBatchesAreOneAfterTheOther(t *testing.T) {
 		}
 		defer db.Close()
 		batch := db.NewBatch()
-		if err := gathered.appendTo(batch); err != nil {
+		if err := gathered.appendTo(batch, func() {}); err != nil {
 			t.Fatal(err)
 		}
 		if err := batch.Commit(pebble.NoSync); err != nil {

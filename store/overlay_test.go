@@ -38,7 +38,7 @@ func TestWhatPebbleDoesNotHaveIsLaidOverWhatItHas(t *testing.T) {
 				return
 			}
 			batch := db.NewBatch()
-			if err := g.writing.rows.appendTo(batch); err != nil {
+			if err := g.writing.rows.appendTo(batch, func() {}); err != nil {
 				rt.Fatal(err)
 			}
 			if err := batch.Commit(pebble.NoSync); err != nil {

@@ -19,7 +19,7 @@ func TestCommitsGoOnWhileAScanWaitsForACheckpoint(t *testing.T) {
 	mustSet(t, s, 0, "a", "1")
 	g, held := &s.gathered, make(chan struct{})
 	g.mu.Lock() // a checkpoint that takes long
-	g.writing = &checkpointing{rows: &rowBatch{gone: [][2][]byte{{{prefixQuarantine}, {prefixQuarantine}}}}, done: held}
+	g.writing = &checkpointing{rows: &rowBatch{gone: [][2][]byte{{{prefixQuarantine}, {prefixQuarantine}}}}, done: held, wanted: make(chan struct{})}
 	g.mu.Unlock()
 
 	scanned := make(chan int, 1)
