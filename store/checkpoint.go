@@ -230,22 +230,8 @@ const (
 
 // pauseCheckpoint waits, unless commits would soon have to.
 func (s *Store) pauseCheckpoint(c *checkpointing, d time.Duration) {
-	if c.wanted == nil { // while the store opens
-		return
-	}
-	g := &s.gathered
-	g.mu.Lock()
-	hurried := g.rows.bytes >= s.checkpointBytes/2
-	g.mu.Unlock()
-	if hurried {
-		return
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-c.wanted:
-	case <-s.stop:
+	if opening := c.wanted == nil; !opening && !s.gathered.fillsUp(s.checkpointBytes) {
+		s.sleep(d, c.wanted)
 	}
 }
 
@@ -331,9 +317,14 @@ func (g *gathered) dueBy(nowMS int64) bool {
 	return due(g.rows) || g.writing != nil && due(g.writing.rows)
 }
 
-// await waits until Pebble has the rows of a checkpoint, or has given up.
+// await waits until Pebble has the rows of a checkpoint, or has given up. It need not rest any more.
 func (s *Store) await(c *checkpointing) error {
 	c.wantOnce.Do(func() { close(c.wanted) })
+	return s.awaitAtLeisure(c)
+}
+
+// awaitAtLeisure is await for work in the background.
+func (s *Store) awaitAtLeisure(c *checkpointing) error {
 	select {
 	case <-c.done:
 		return c.err
@@ -374,13 +365,18 @@ func (s *Store) nextCheckpoint() (*checkpointing, error) {
 
 // checkpoint makes what was committed before the call be among Pebble's rows. Commits go
 // on meanwhile: a fill scans partition after partition, and clients would wait for each.
-func (s *Store) checkpoint() error {
+func (s *Store) checkpoint() error { return s.checkpointWith(s.await) }
+
+// checkpointAtLeisure is checkpoint for work in the background.
+func (s *Store) checkpointAtLeisure() error { return s.checkpointWith(s.awaitAtLeisure) }
+
+func (s *Store) checkpointWith(await func(*checkpointing) error) error {
 	for committed := s.committed.Load(); s.checkpointed.Load() < committed; {
 		s.commitMu.Lock()
 		c, err := s.nextCheckpoint()
 		s.commitMu.Unlock()
 		if err == nil && c != nil {
-			err = s.await(c)
+			err = await(c)
 		}
 		if err != nil {
 			return &opError{ErrStopped, err}

@@ -20,10 +20,16 @@ func (s *Store) rest(bytes int, took time.Duration) {
 	if wait <= 0 {
 		return
 	}
-	timer := time.NewTimer(wait)
+	s.sleep(wait, nil)
+}
+
+// sleep returns early when the store closes, or early is closed.
+func (s *Store) sleep(d time.Duration, early <-chan struct{}) {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+	case <-early:
 	case <-s.stop:
 	}
 }

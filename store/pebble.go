@@ -29,7 +29,7 @@ func (s *Store) openPebble() error {
 	blocks := pebble.NewCache(memory/2 - 2*memtable)
 	defer blocks.Unref()
 	opts := &pebble.Options{
-		FS:                          s.fs,
+		FS:                          pacedFS{s.fs, s},
 		Logger:                      pebbleLogger{s},
 		FormatMajorVersion:          pebble.FormatNewest,
 		DisableWAL:                  true, // there is the commit log

@@ -67,7 +67,7 @@ func (s *Store) scanPrefix(prefix, from []byte, visit func(row, text []byte) err
 	chain := tokenBuckets + int(prefix[0])
 	newer, ok := s.gathered.newer(chain, chain, lower, upper)
 	if !ok {
-		if err := s.checkpoint(); err != nil {
+		if err := s.checkpointAtLeisure(); err != nil {
 			return err
 		}
 	}

@@ -66,6 +66,7 @@ type Store struct {
 	// checkpointBytes and logBytes are when there is a checkpoint.
 	checkpointBytes int
 	logBytes        int64
+	sublevels       atomic.Int32 // of Pebble's level 0
 
 	failure atomic.Pointer[error] // why writes are stopped; nil: they are not
 	failed  chan struct{}         // closed when they are
@@ -186,6 +187,7 @@ func (s *Store) openState(wasClean bool) error {
 	s.every(time.Second, func() { _ = s.syncLog() }, s.opts.Sync == SyncEverysec)
 	s.every(time.Duration(s.lease.spanMS)*time.Millisecond/4+1, func() { s.lease.keepAhead(s.NowMS()) }, true)
 	s.every(diskInterval, func() { s.disk.update(s) }, true)
+	s.every(time.Second, s.noteSublevels, true)
 	s.every(s.opts.dropDelay, s.compactDropped, true)
 	s.every(s.opts.SweepInterval, s.runSweep, s.opts.SweepInterval > 0)
 	return nil

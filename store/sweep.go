@@ -103,7 +103,7 @@ func (s *Store) Sweep() (purged int, err error) {
 // dueRows returns copies of the first expiry rows whose time has come.
 func (s *Store) dueRows(nowMS int64) (rows [][]byte, err error) {
 	if s.gathered.dueBy(nowMS) {
-		if err := s.checkpoint(); err != nil {
+		if err := s.checkpointAtLeisure(); err != nil {
 			return nil, err
 		}
 	}

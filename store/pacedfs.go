@@ -1,0 +1,72 @@
+package store
+
+import (
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Pebble flushes and compacts as fast as it can: some hundred milliseconds of a processor each few seconds, for which
+// clients then wait, and on one machine for all its nodes'. So what it writes rests between slices of work, as
+// long as it keeps up.
+const (
+	pacedBytes  = 64 << 10              // a slice
+	pacedRests  = 3                     // as long as a slice took, so many times
+	pacedMax    = 20 * time.Millisecond // a rest
+	pacedLevels = 12                    // sublevels of level 0 from which it does not rest; Pebble compacts from 8 on
+)
+
+// pacedFS is a file system whose files are paced that Pebble flushes and compacts to.
+type pacedFS struct {
+	vfs.FS
+	s *Store
+}
+
+func (fs pacedFS) Unwrap() vfs.FS { return fs.FS }
+
+// Create is vfs.FS's.
+func (fs pacedFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := fs.FS.Create(name, category)
+	if err != nil {
+		return nil, err
+	}
+	switch category { // as Pebble names them
+	case "pebble-memtable-flush", "pebble-compaction":
+		return &pacedFile{File: f, s: fs.s, since: time.Now()}, nil
+	}
+	return f, nil
+}
+
+type pacedFile struct {
+	vfs.File
+	s     *Store
+	bytes int
+	since time.Time // of the slice
+}
+
+// Write is vfs.File's.
+func (f *pacedFile) Write(b []byte) (n int, err error) {
+	n, err = f.File.Write(b)
+	if f.bytes += n; f.bytes >= pacedBytes {
+		f.s.restWriting(min(pacedRests*time.Since(f.since), pacedMax))
+		f.bytes, f.since = 0, time.Now()
+	}
+	return n, err
+}
+
+// restWriting waits, unless Pebble is behind: with compactions, or with flushes, so that commits would soon wait.
+func (s *Store) restWriting(d time.Duration) {
+	if d > 0 && s.sublevels.Load() < pacedLevels && !s.gathered.fillsUp(s.checkpointBytes) {
+		s.sleep(d, nil)
+	}
+}
+
+// fillsUp says whether the next checkpoint is about due.
+func (g *gathered) fillsUp(checkpointBytes int) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.rows.bytes >= checkpointBytes/2
+}
+
+// noteSublevels notes how far behind compactions are.
+func (s *Store) noteSublevels() { s.sublevels.Store(s.db.Metrics().Levels[0].Sublevels) }
