@@ -342,8 +342,8 @@ func TestAScanDoesNotMakeEverysecWaitForTheDisk(t *testing.T) {
 	g := &gate{on: fault{part: logFileSuffix, kinds: []errorfs.OpKind{errorfs.OpFileSyncData}}}
 	opts := memOptions(faulty(vfs.NewMem(), g))
 	opts.Sync = SyncNo // no ticker
+	opts.checkpointBytes = 16 << 20 // the default of a node with 256 MiB
 	s := openStore(t, opts)
-	s.checkpointBytes = 16 << 20 // the default of a node with 256 MiB
 	mustSet(t, s, 0, "k", strings.Repeat("x", 2<<20))
 	g.shut.Lock()
 	g.on.on.Store(true)
@@ -372,12 +372,12 @@ func TestAModelOfAllOperations(t *testing.T) {
 		opts := memOptions(fs)
 		opts.Sync = SyncMode(seed % 3) // in the others only the process is killed
 		opts.memtableBytes = 256 << 10
+		opts.logBytes, opts.checkpointBytes = 64<<10, 32<<10
 		s := openStore(t, opts)
 		model := map[string]string{}
 		hints := map[string]bool{}
 		key := func() string { return fmt.Sprint("key", r.IntN(40)) }
 		for op := range 250 {
-			s.logBytes, s.checkpointBytes = 64<<10, 32<<10
 			switch n := r.IntN(100); {
 			case n < 60:
 				k := key()
@@ -506,8 +506,8 @@ func TestAfterAFailureReadsStay(t *testing.T) {
 		if seed%2 == 0 {
 			opts.Sync = SyncAlways
 		}
+		opts.logBytes, opts.checkpointBytes = 64<<10, 32<<10
 		s := openStore(t, opts)
-		s.logBytes, s.checkpointBytes = 64<<10, 32<<10
 		for i := range s.cache.shards {
 			s.cache.shards[i].budget = 400
 		}

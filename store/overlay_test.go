@@ -115,8 +115,9 @@ func TestWhatPebbleDoesNotHaveIsLaidOverWhatItHas(t *testing.T) {
 // TestAScanSeesWhatWasCommittedBefore: while keys are counted up, and checkpoints follow one on another.
 func TestAScanSeesWhatWasCommittedBefore(t *testing.T) {
 	const keys, rounds = 50, 200
-	s := openStore(t, memOptions(vfs.NewMem()))
-	s.checkpointBytes = 4 << 10
+	opts := memOptions(vfs.NewMem())
+	opts.checkpointBytes = 4 << 10
+	s := openStore(t, opts)
 	var committed [keys]atomic.Int64
 	var writers sync.WaitGroup
 	for k := range keys {

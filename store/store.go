@@ -150,8 +150,8 @@ func (s *Store) openState(wasClean bool) error {
 	s.locks = make([]sync.Mutex, q)
 	s.open.seq = 1
 	s.gathered.rows = &rowBatch{}
-	s.checkpointBytes = int(min(s.opts.MemoryBytes/10, checkpointBytesMax))
-	s.logBytes = min(s.opts.MemoryBytes/2, logBytesMax)
+	s.checkpointBytes = cmp.Or(s.opts.checkpointBytes, int(min(s.opts.MemoryBytes/10, checkpointBytesMax)))
+	s.logBytes = cmp.Or(s.opts.logBytes, min(s.opts.MemoryBytes/2, logBytesMax))
 	if err := s.impatiently(s.replayLog); err != nil {
 		return fmt.Errorf("replay the commit log: %w", err)
 	}

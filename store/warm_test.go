@@ -61,8 +61,9 @@ func TestACacheIsFilledToItsBudgetAndNoFurther(t *testing.T) {
 // What a scan has seen never takes the place of what was written since, though the cache lets go of that.
 func TestFillingTheCacheBringsNothingBack(t *testing.T) {
 	const writers, keys, each = 4, 200, 10000
-	s := openStore(t, memOptions(vfs.NewMem()))
-	s.checkpointBytes = 4 << 10
+	opts := memOptions(vfs.NewMem())
+	opts.checkpointBytes = 4 << 10
+	s := openStore(t, opts)
 	var writing, filling sync.WaitGroup
 	done := make(chan struct{})
 	for range 2 {
