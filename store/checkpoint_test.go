@@ -341,7 +341,7 @@ func TestReadsDoNotGoBackAfterAFailedRotation(t *testing.T) {
 func TestAScanDoesNotMakeEverysecWaitForTheDisk(t *testing.T) {
 	g := &gate{on: fault{part: logFileSuffix, kinds: []errorfs.OpKind{errorfs.OpFileSyncData}}}
 	opts := memOptions(faulty(vfs.NewMem(), g))
-	opts.Sync = SyncNo // no ticker
+	opts.Sync = SyncNo              // no ticker
 	opts.checkpointBytes = 16 << 20 // the default of a node with 256 MiB
 	s := openStore(t, opts)
 	mustSet(t, s, 0, "k", strings.Repeat("x", 2<<20))

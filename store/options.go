@@ -96,7 +96,7 @@ type Options struct {
 	// checkpointBytes and logBytes are when there is a checkpoint, where a test sets them.
 	checkpointBytes int
 	logBytes        int64
-	stallMax      time.Duration
+	stallMax        time.Duration
 	// Log receives what the store and Pebble have to say. Default: nothing.
 	Log zerolog.Logger
 }
