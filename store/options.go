@@ -93,10 +93,10 @@ type Options struct {
 	// memtableBytes is the size of a memtable where a test sets it, stallMax likewise
 	// for how long Pebble's background work may fail while somebody waits for it.
 	memtableBytes int64
+	stallMax      time.Duration
 	// checkpointBytes and logBytes are when there is a checkpoint, where a test sets them.
 	checkpointBytes int
 	logBytes        int64
-	stallMax        time.Duration
 	// Log receives what the store and Pebble have to say. Default: nothing.
 	Log zerolog.Logger
 }
