@@ -81,6 +81,9 @@ func (c *Coordinator) call(ctx context.Context, p *peer, lane wire.Lane, op wire
 				return nil, err
 			}
 		case statusEpoch: // deliver has learnt it
+			if c.deaf() {
+				return nil, errRings
+			}
 		case statusRefused:
 			return nil, &refusal{string(w.reply)}
 		default:
@@ -104,8 +107,8 @@ func (c *Coordinator) teach(p *peer, timeout time.Duration) error {
 	return w.err
 }
 
-// askAll asks all live peers at once, and returns what those reply that do.
-func (c *Coordinator) askAll(v *view, op wire.Op, payload []byte) map[*peer][]byte {
+// askAll asks all peers of some kind at once, and returns what those reply that do.
+func (c *Coordinator) askAll(v *view, of func(*peer) bool, op wire.Op, payload []byte) map[*peer][]byte {
 	lane := wire.Small
 	if op == opWeigh { // its replies may be long
 		lane = wire.Bulk
@@ -114,7 +117,7 @@ func (c *Coordinator) askAll(v *view, op wire.Op, payload []byte) map[*peer][]by
 	var mu sync.Mutex
 	var asking sync.WaitGroup
 	for _, p := range v.peers {
-		if !p.up() {
+		if !of(p) {
 			continue
 		}
 		asking.Go(func() {

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"cartwheel/cluster/quorum"
+	"cartwheel/store/version"
 )
 
 // A node whose disk is full stays behind when the ring changes. The others go on without it: they do not teach it the
@@ -60,6 +61,16 @@ func TestANodeThatCannotTakeTheRingHoldsUpNobody(t *testing.T) {
 	}
 	if err := update(w.node(deaf), 0, "key0", quorum.Need{}, overwrite{value: []byte("of old")}); err == nil {
 		t.Error("the node with the old ring acknowledges a write")
+	}
+	counts.take(opGet)
+	for i := range keys {
+		var o version.Object
+		if _, _, err := w.node(deaf).Read(0, []byte(fmt.Sprint("key", i)), quorum.Need{}, &o, nil); code(err) != "NOREPLICAS" {
+			t.Errorf("the node with the old ring reads %v, %v", o.Siblings, err)
+		}
+	}
+	if asked, _ := counts.take(opGet); asked > 4*keys {
+		t.Errorf("%d reads at the node with the old ring ask %d times", keys, asked)
 	}
 	for i, c := range w.nodes {
 		c.Serve(replying(fmt.Sprintf("+by node %d\r\n", i)))

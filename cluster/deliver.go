@@ -124,6 +124,9 @@ func (r *request) end(reply *wire.Reply) {
 	case r.round != op.round:
 		// What came of an earlier round does not matter any more.
 	case reply.Err == nil && reply.Status == statusEpoch:
+		if op.c.deaf() && op.c.view.Load() == op.v { // it would begin again as it was
+			op.renews = renewsMax
+		}
 		notify = op.renew()
 	case r.repair:
 		notify = op.repairReply(r, reply)
@@ -176,7 +179,7 @@ const renewsMax = 16
 
 // renew begins the operation again, on the ring that there is now.
 func (op *operation) renew() (notify func()) {
-	if op.renews++; op.renews > renewsMax || op.c.deaf() {
+	if op.renews++; op.renews > renewsMax {
 		if op.ended {
 			return nil
 		}

@@ -14,7 +14,7 @@ import (
 
 // Route returns where a command on a key is to run: at this node if it is an owner
 // and any owner will do (anyOwner), else at the first live owner or, where none
-// is, at the first live fallback.
+// is, at the first live fallback; but at an owner that may only be slow if not any will do.
 func (c *Coordinator) Route(key []byte, anyOwner bool) (to ring.NodeID, place quorum.Place) {
 	v := c.view.Load()
 	if v.alone {
@@ -30,6 +30,13 @@ func (c *Coordinator) Route(key []byte, anyOwner bool) (to ring.NodeID, place qu
 				return to, quorum.Here
 			}
 			return p.id, quorum.Away
+		}
+	}
+	if !anyOwner { // what reads before it writes waits for an owner that may only be slow
+		for i, p := range pl.nodes {
+			if pl.owners.Has(i) && p.slow() {
+				return p.id, quorum.Away
+			}
 		}
 	}
 	for _, p := range pl.fallbacks() {
@@ -174,8 +181,11 @@ func (fw *forward) end(reply *wire.Reply) {
 		if err != nil {
 			most = callTries
 		}
-		if p := fw.c.peer(fw.tried[len(fw.tried)-1]); err == nil && p != nil && p.deaf() && fw.send(ring.NodeID{}) == nil {
-			return
+		if err == nil && fw.deaf(reply.Status) {
+			if reply.Status == statusBehind && fw.send(ring.NodeID{}) == nil {
+				return
+			}
+			most = 0
 		}
 		if fw.tries++; fw.tries <= most {
 			if err == nil && reply.Status == statusBehind {
@@ -202,6 +212,15 @@ func (fw *forward) end(reply *wire.Reply) {
 		err = errUnknown // whatever has become of the last attempt
 	}
 	fw.done.ForwardDone(nil, wireError(err))
+}
+
+// deaf reports that whichever of this node and the one that was asked last is behind cannot take the ring.
+func (fw *forward) deaf(status uint8) bool {
+	if status == statusEpoch {
+		return fw.c.deaf()
+	}
+	p := fw.c.peer(fw.tried[len(fw.tried)-1])
+	return p != nil && p.deaf()
 }
 
 // teach sends the ring to the node that was asked last. It takes it before the

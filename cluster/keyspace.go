@@ -82,7 +82,7 @@ func (c *Coordinator) Size(db uint8) (keys, expires, meanTTLMS int64, ready <-ch
 		n = c.store.Counts(db)
 	} else {
 		n = c.sizeLed(v, db)
-		for _, text := range c.askAll(v, opSize, []byte{db}) {
+		for _, text := range c.askAll(v, up, opSize, []byte{db}) {
 			n = addCounts(n, text)
 		}
 	}
@@ -145,7 +145,7 @@ func (c *Coordinator) RandomKey(db uint8) (key []byte, err error) {
 		keys int64
 	}
 	all := []candidate{{nil, c.sizeLed(v, db).Keys}}
-	for p, text := range c.askAll(v, opSize, []byte{db}) {
+	for p, text := range c.askAll(v, up, opSize, []byte{db}) {
 		all = append(all, candidate{p, addCounts(store.Counts{}, text).Keys})
 	}
 	for len(all) > 0 {
@@ -274,7 +274,7 @@ func (c *Coordinator) Flush(dbs []uint8) error {
 		return wireError(errLeft)
 	}
 	if !v.alone {
-		c.askAll(v, opPing, c.appendStatus(nil, nil, false)) // so that the mark is above all that they have acknowledged
+		c.askAll(v, reachable, opPing, c.appendStatus(nil, nil, false)) // so that the mark is above all that they have acknowledged
 	}
 	mark, err := c.store.NextHLC(c.store.NowMS(), 0)
 	if err != nil {

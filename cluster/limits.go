@@ -24,6 +24,7 @@ func (c *Coordinator) Limits() [][2]string {
 	add("ring-fallbacks-max", ring.FallbacksMax)
 	add("request-ms-max", requestTimeout.Milliseconds())
 	add("request-hurry-ms-max", hurryMax.Milliseconds())
+	add("peer-deaf-ms", deafFor.Milliseconds())
 	add("request-renewals-max", renewsMax)
 	add("request-stamps-max", stampsMax)
 	add("cluster-scan-nodes-max", runNodesMax)

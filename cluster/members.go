@@ -166,10 +166,13 @@ func (c *Coordinator) learn(text []byte) (learnt bool) {
 		return false
 	}
 	if _, err := c.agreement.Install(append([]byte(nil), text...)); err != nil {
-		c.deafUntil.Store(int64(c.uptime() + deafFor))
+		if errors.Is(err, member.ErrStorage) {
+			c.deafUntil.Store(int64(c.uptime() + deafFor))
+		}
 		c.log.Warn().Err(err).Msg("a peer has sent a ring document that is refused")
 		return false
 	}
+	c.deafUntil.Store(0)
 	return true
 }
 

@@ -170,9 +170,9 @@ func (op *operation) readOwnHints() {
 }
 
 // askOne asks one more replica, the fastest owner that has not been asked, else a fallback, else
-// an owner that does not seem to be up and may only be slow. It reports whether there was one.
+// an owner that does not seem to be up and may only be slow, else this node's own hints. It reports whether there was one.
 func (op *operation) askOne() bool {
-	return op.askOwner((*peer).up) || op.askFallback() || op.askOwner((*peer).slow)
+	return op.askOwner((*peer).up) || op.askFallback() || op.askOwner((*peer).slow) || op.countOwnHints()
 }
 
 // askOwner asks the fastest owner of some that has not been asked, and reports whether there was one.
@@ -199,26 +199,41 @@ func (op *operation) askOwner(of func(*peer) bool) bool {
 
 // askFallback asks a fallback in the place of an owner that cannot be asked, and reports whether there was one.
 func (op *operation) askFallback() bool {
+	i := op.without(up)
+	if i < 0 {
+		return false
+	}
+	for f := op.nextFallback(); f != nil; f = op.nextFallback() {
+		if op.ask(f, i, true) {
+			return true
+		}
+	}
+	return false
+}
+
+// countOwnHints counts what this node keeps for the owners, as a fallback, for one that cannot be asked, even late.
+func (op *operation) countOwnHints() bool {
+	i := op.without(reachable)
+	if i < 0 || op.need.Strict || op.ownCounted || !slices.Contains(op.place.fallbacks(), nil) {
+		return false
+	}
+	op.ownCounted = true
+	op.tally.Ack(i)
+	return true
+}
+
+// without returns the first owner without an answer, or anybody asked in its place, of which none is to be expected: it has
+// failed, has not been asked or may not answer; -1: there is none.
+func (op *operation) without(may func(*peer) bool) int {
 	for i, p := range op.place.nodes {
 		if !op.place.owners.Has(i) || i == op.place.self || op.tally.Has(i) || op.standsFor(i) {
 			continue
 		}
-		if up(p) && op.asked(p) && !op.tally.Failed(i) {
-			continue
+		if !may(p) || !op.asked(p) || op.tally.Failed(i) {
+			return i
 		}
-		if !op.need.Strict && !op.ownCounted && slices.Contains(op.place.fallbacks(), nil) {
-			op.ownCounted = true
-			op.tally.Ack(i)
-			return true
-		}
-		for f := op.nextFallback(); f != nil; f = op.nextFallback() {
-			if op.ask(f, i, true) {
-				return true
-			}
-		}
-		return false
 	}
-	return false
+	return -1
 }
 
 // standsFor reports that a fallback has been asked in the place of a node.

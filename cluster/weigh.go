@@ -60,7 +60,7 @@ func (c *Coordinator) weight(v *view) (w weight) {
 // partition and what each member has said.
 func (c *Coordinator) sizes(v *view) ([]ring.Size, map[ring.NodeID]weight) {
 	said := map[ring.NodeID]weight{c.store.NodeID(): c.weight(v)}
-	for p, text := range c.askAll(v, opWeigh, nil) {
+	for p, text := range c.askAll(v, up, opWeigh, nil) {
 		var w weight
 		if err := json.Unmarshal(text, &w); err != nil {
 			c.log.Warn().Stringer("node", p.id).Err(fmt.Errorf("%w: %w", errMessage, err)).Msg("a node cannot be weighed")

@@ -230,11 +230,11 @@ func (op *operation) standIn(node int) {
 	op.keepHint(node)
 }
 
-// putToSlow sends the object to those nodes, too, that do not seem to be up, in whose place nobody acknowledges it: all
-// others may have stood still for a moment, and this one may only think so.
+// putToSlow sends the object to those nodes, too, that do not seem to be up, or did not, and in whose place nobody
+// acknowledges it: all others may have stood still for a moment, and this one may only think so.
 func (op *operation) putToSlow() (sent bool) {
 	for i, p := range op.place.nodes {
-		if p != nil && p.slow() && !op.tally.Has(i) && !op.underWayFor(i) && !op.asked(p) && op.put(p, i, false) {
+		if p != nil && reachable(p) && !op.tally.Has(i) && !op.underWayFor(i) && !op.asked(p) && op.put(p, i, false) {
 			op.tally.Retry(i)
 			sent = true
 		}

@@ -183,7 +183,7 @@ func (op *operation) hurry() {
 	case op.kind == kindRead:
 		op.askOne()
 		notify = op.look()
-	case op.fallback < len(op.place.fallbacks()):
+	default:
 		for _, r := range slices.Clone(op.requests) {
 			if r.round != op.round || r.done || r.hint {
 				continue
@@ -194,6 +194,7 @@ func (op *operation) hurry() {
 			}
 			op.put(f, r.node, true)
 		}
+		op.putToSlow()
 		notify = op.count()
 	}
 	op.unref()

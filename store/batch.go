@@ -63,6 +63,9 @@ type rowChange struct {
 	before   int32 // in its chain, as last
 }
 
+// rowsPerPause is how often, at least, a pause is offered between rows.
+const rowsPerPause = 128
+
 // rowOrder is a row's place: the first bytes of its key decide nearly always.
 type rowOrder struct {
 	head  uint64
@@ -145,7 +148,7 @@ func (b *rowBatch) appendTo(to *pebble.Batch, pause func()) error {
 		for i := range b.rows {
 			b.order = append(b.order, b.orderOf(i))
 		}
-		return b.appendSorted(to)
+		return b.appendSorted(to, pause)
 	}
 	for prefix := range 256 {
 		if prefix == prefixObject {
@@ -166,10 +169,9 @@ func (b *rowBatch) appendChains(to *pebble.Batch, chains []rowChain, pause func(
 		for at := chain.last; at != 0; at = b.rows[at-1].before {
 			b.order = append(b.order, b.orderOf(int(at-1)))
 		}
-		if err := b.appendSorted(to); err != nil {
+		if err := b.appendSorted(to, pause); err != nil {
 			return err
 		}
-		pause()
 	}
 	return nil
 }
@@ -182,9 +184,12 @@ func (b *rowBatch) orderOf(i int) rowOrder {
 }
 
 // appendSorted sorts the rows whose places are in order, and adds them.
-func (b *rowBatch) appendSorted(to *pebble.Batch) error {
+func (b *rowBatch) appendSorted(to *pebble.Batch, pause func()) error {
 	b.sort()
 	for i, o := range b.order {
+		if i%rowsPerPause == 0 {
+			pause()
+		}
 		r := &b.rows[o.index]
 		key := b.keys[r.from:r.to]
 		if i+1 < len(b.order) && b.order[i+1].head == o.head {

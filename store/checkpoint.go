@@ -202,7 +202,7 @@ func (s *Store) write(c *checkpointing) (err error) {
 	began := time.Now()
 	err = c.rows.appendTo(batch, func() {
 		if took := time.Since(began); took >= checkpointSlice {
-			s.pauseCheckpoint(c, checkpointRests*took)
+			s.pauseCheckpoint(c, min(checkpointRests*took, pacedMax))
 			began = time.Now()
 		}
 	})
@@ -228,9 +228,9 @@ const (
 	checkpointRests = 4
 )
 
-// pauseCheckpoint waits, unless commits would soon have to.
+// pauseCheckpoint waits, where it may, until somebody wants the checkpoint.
 func (s *Store) pauseCheckpoint(c *checkpointing, d time.Duration) {
-	if opening := c.wanted == nil; !opening && !s.gathered.fillsUp(s.checkpointBytes) {
+	if s.mayRest() {
 		s.sleep(d, c.wanted)
 	}
 }
@@ -320,6 +320,8 @@ func (g *gathered) dueBy(nowMS int64) bool {
 // await waits until Pebble has the rows of a checkpoint, or has given up. It need not rest any more.
 func (s *Store) await(c *checkpointing) error {
 	c.wantOnce.Do(func() { close(c.wanted) })
+	s.awaiting.Add(1)
+	defer s.awaiting.Add(-1)
 	return s.awaitAtLeisure(c)
 }
 

@@ -25,7 +25,7 @@ func (s *Store) Hints(owner ring.NodeID, from Key, max, maxBytes int, visit func
 	var buf []byte
 	var corrupt []Key
 	seen, size := 0, 0
-	err = s.scanPrefix(prefix, start, func(row, text []byte) error {
+	err = s.scanPrefixAfter(s.checkpointAtLeisure, prefix, start, func(row, text []byte) error {
 		_, k, err := parseHintKey(row)
 		if err != nil {
 			return err

@@ -8,7 +8,7 @@ import (
 
 // Pebble flushes and compacts as fast as it can: some hundred milliseconds of a processor each few seconds, for which
 // clients then wait, and on one machine for all its nodes'. So what it writes rests between slices of work, as
-// long as it keeps up.
+// long as it keeps up and nobody waits for it.
 const (
 	pacedBytes  = 64 << 10              // a slice
 	pacedRests  = 3                     // as long as a slice took, so many times
@@ -54,14 +54,21 @@ func (f *pacedFile) Write(b []byte) (n int, err error) {
 	return n, err
 }
 
-// restWriting waits, unless Pebble is behind: with compactions, or with flushes, so that commits would soon wait.
+// restWriting waits, where it may.
 func (s *Store) restWriting(d time.Duration) {
-	if d > 0 && s.sublevels.Load() < pacedLevels && !s.gathered.fillsUp(s.checkpointBytes) {
+	if d > 0 && s.mayRest() {
 		s.sleep(d, nil)
 	}
 }
 
-// fillsUp says whether the next checkpoint is about due.
+// mayRest says whether work for Pebble has time: the store is open, Pebble is not behind with compactions, nobody waits
+// for it, and commits would not soon have to.
+func (s *Store) mayRest() bool {
+	return s.opened.Load() && s.sublevels.Load() < pacedLevels && s.awaiting.Load() == 0 && s.waitedFor() == 0 &&
+		!s.gathered.fillsUp(s.checkpointBytes)
+}
+
+// fillsUp says whether half of what makes a checkpoint is there.
 func (g *gathered) fillsUp(checkpointBytes int) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -63,11 +63,16 @@ func (s *Store) Scan(first, last ring.Token, visit func(k Key, o *version.Object
 // scanPrefix calls visit with the committed rows, but for objects', that begin with prefix, from
 // the first at or after from, until it returns an error.
 func (s *Store) scanPrefix(prefix, from []byte, visit func(row, text []byte) error) error {
+	return s.scanPrefixAfter(s.checkpoint, prefix, from, visit)
+}
+
+// scanPrefixAfter is scanPrefix with the checkpoint that it makes, where too much is gathered.
+func (s *Store) scanPrefixAfter(checkpoint func() error, prefix, from []byte, visit func(row, text []byte) error) error {
 	lower, upper := bytes.Clone(append(prefix[:len(prefix):len(prefix)], from...)), after(prefix)
 	chain := tokenBuckets + int(prefix[0])
 	newer, ok := s.gathered.newer(chain, chain, lower, upper)
 	if !ok {
-		if err := s.checkpointAtLeisure(); err != nil {
+		if err := checkpoint(); err != nil {
 			return err
 		}
 	}

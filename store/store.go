@@ -66,7 +66,9 @@ type Store struct {
 	// checkpointBytes and logBytes are when there is a checkpoint.
 	checkpointBytes int
 	logBytes        int64
+	opened          atomic.Bool  // what is above is set
 	sublevels       atomic.Int32 // of Pebble's level 0
+	awaiting        atomic.Int32 // who waits for a checkpoint
 
 	failure atomic.Pointer[error] // why writes are stopped; nil: they are not
 	failed  chan struct{}         // closed when they are
@@ -133,6 +135,7 @@ func Open(opts Options) (_ *Store, err error) {
 		}
 		return nil, errors.Join(err, s.db.Close())
 	}
+	s.opened.Store(true)
 	return s, nil
 }
 

@@ -140,6 +140,9 @@ func (a *Agreement) Create(first *ring.Document) error {
 	return a.become(next)
 }
 
+// ErrStorage says that a document could not be stored, and so not be installed.
+var ErrStorage = errors.New("the storage fails")
+
 // Install takes the form of a document that a peer says is committed, if it is
 // newer than the one here and of the same cluster. A node that has none takes
 // any: its caller answers for having asked a node of the right cluster. (Of what
@@ -152,7 +155,7 @@ func (a *Agreement) Install(form []byte) (installed bool, err error) {
 		return false, fmt.Errorf("installing a ring document: %w", err)
 	}
 	if err := a.become(next); err != nil {
-		return false, err
+		return false, fmt.Errorf("%w: %w", ErrStorage, err)
 	}
 	return installed, nil
 }

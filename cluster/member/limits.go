@@ -18,5 +18,6 @@ func Limits() [][2]string {
 	add("gossip-packet-bytes-max", packetBytesMax)
 	add("peer-strangers-max", sniffsMax)
 	add("peer-accepts-max", peersQueuedMax)
+	add("peer-silent-ms", silentAfter.Milliseconds())
 	return shown
 }

@@ -58,7 +58,7 @@ func (c *comparison) parse(in *reader, partitions int) error {
 	c.levels = in.levels()
 	c.mask = leafMask(in.uint64())
 	flags := in.byte()
-	if c.mode&^modesKnown != 0 || flags&^(flagFrom|flagTo) != 0 {
+	if c.mode&^(modesKnown&^modeSums) != 0 || flags&^(flagFrom|flagTo) != 0 {
 		return errMessage
 	}
 	if flags&flagFrom != 0 {

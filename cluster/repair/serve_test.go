@@ -131,6 +131,7 @@ func TestHostileMessagesAreErrors(t *testing.T) {
 		"an unknown mode":        message(askLeaves, []byte{0x80}),
 		"a mask without leaves":  message(askLeaves, []byte{0}, at, mask),
 		"half the sums":          message(askLeaves, []byte{modeSums}, at, mask, make([]byte, 32)),
+		"sums of what is whole":  message(askCompare, []byte{modeSums}, at, levels, mask, []byte{0}),
 		"an unknown flag":        message(askCompare, []byte{0}, at, levels, mask, []byte{0x80}),
 		"a key of a length":      message(askCompare, []byte{0}, at, levels, mask, []byte{flagFrom, 0}, long),
 		"a database too high":    message(askCompare, []byte{0}, at, levels, mask, []byte{flagFrom, 16, 0}),

@@ -105,6 +105,7 @@ type assignment struct {
 	rows   [][]int32 // by partition
 	homes  [][]int32 // by partition: the nodes that have its objects
 	order  []int     // of the partitions
+	looks  int       // at edges of the network, by save
 }
 
 func newAssignment(members []Member, partitions, replicas int, owners, next [][]NodeID) *assignment {

@@ -2,16 +2,20 @@ package ring
 
 import "slices"
 
-// savingMax bounds the work of save: how many times a node is looked at for a replica. A look takes some nanoseconds.
-const savingMax = 1 << 28
+// What bounds the work of save: how many edges of the network it looks at, which takes some nanoseconds each, and of how many
+// nodes the network may be.
+const (
+	savingMax      = 1 << 30
+	savingNodesMax = 1024
+)
 
 // save has fewer partitions travel, where it is more than one per cent of all above what the shares ask for: the moves that
 // balance made may each be needed, and others have done with fewer. It improves the rows until it is so, or until no
 // cycle of moves that saves anything is left in the network that chains describes (Klein's algorithm,
 // with Bellman and Ford's).
 func (a *assignment) save() {
-	replicas := len(a.rows) * a.copies
-	for spent := 0; spent < savingMax && a.extra() > replicas/100; spent += replicas * len(a.nodes) {
+	allowed := len(a.rows) * a.copies / 100
+	for len(a.nodes) <= savingNodesMax && a.looks < savingMax && a.extra() > allowed {
 		if a.improve() == 0 {
 			return
 		}
@@ -57,9 +61,10 @@ const impossible = 1 << 30
 func (a *assignment) savingCycle() []costedMove {
 	edges := a.cheapestMoves()
 	n := len(edges)
-	distance, via := make([]int, n), make([]int, n)
+	distance, via := make([]int, n), slices.Repeat([]int{-1}, n)
 	last := -1
 	for range n + 1 {
+		a.looks += n * n
 		last = -1
 		for i := range edges {
 			for j, e := range edges[i] {
@@ -71,9 +76,16 @@ func (a *assignment) savingCycle() []costedMove {
 		if last < 0 {
 			return nil
 		}
-	}
-	for range n {
-		last = via[last]
+		at := last
+		for range n {
+			if at >= 0 {
+				at = via[at]
+			}
+		}
+		if at >= 0 { // on a cycle
+			last = at
+			break
+		}
 	}
 	cycle := []costedMove{edges[via[last]][last]}
 	for at := via[last]; at != last; at = via[at] {
@@ -92,6 +104,7 @@ func (a *assignment) cheapestMoves() [][]costedMove {
 			edges[i][j].cost = impossible
 		}
 	}
+	a.looks += len(a.rows) * a.copies * n
 	for p, row := range a.rows {
 		for _, from := range row {
 			for to := range n {
