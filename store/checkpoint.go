@@ -230,7 +230,7 @@ const (
 
 // pauseCheckpoint waits, where it may, until somebody wants the checkpoint.
 func (s *Store) pauseCheckpoint(c *checkpointing, d time.Duration) {
-	if s.mayRest() {
+	if s.mayRestFlushing() {
 		s.sleep(d, c.wanted)
 	}
 }

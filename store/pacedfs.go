@@ -31,48 +31,51 @@ func (fs pacedFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File,
 		return nil, err
 	}
 	switch category { // as Pebble names them
-	case "pebble-memtable-flush", "pebble-compaction":
-		return &pacedFile{File: f, s: fs.s, since: time.Now()}, nil
+	case "pebble-memtable-flush":
+		return &pacedFile{File: f, s: fs.s, mayRest: fs.s.mayRestFlushing, since: time.Now()}, nil
+	case "pebble-compaction":
+		return &pacedFile{File: f, s: fs.s, mayRest: fs.s.mayRest, since: time.Now()}, nil
 	}
 	return f, nil
 }
 
 type pacedFile struct {
 	vfs.File
-	s     *Store
-	bytes int
-	since time.Time // of the slice
+	s       *Store
+	mayRest func() bool
+	bytes   int
+	since   time.Time // of the slice
 }
 
 // Write is vfs.File's.
 func (f *pacedFile) Write(b []byte) (n int, err error) {
 	n, err = f.File.Write(b)
 	if f.bytes += n; f.bytes >= pacedBytes {
-		f.s.restWriting(min(pacedRests*time.Since(f.since), pacedMax))
+		if f.mayRest() {
+			f.s.sleep(min(pacedRests*time.Since(f.since), pacedMax), nil)
+		}
 		f.bytes, f.since = 0, time.Now()
 	}
 	return n, err
 }
 
-// restWriting waits, where it may.
-func (s *Store) restWriting(d time.Duration) {
-	if d > 0 && s.mayRest() {
-		s.sleep(d, nil)
-	}
-}
-
-// mayRest says whether work for Pebble has time: the store is open, Pebble is not behind with compactions, nobody waits
-// for it, and commits would not soon have to.
+// mayRest says whether work for Pebble has time: the store is open, Pebble is not behind with compactions, and nobody waits
+// for it.
 func (s *Store) mayRest() bool {
-	return s.opened.Load() && s.sublevels.Load() < pacedLevels && s.awaiting.Load() == 0 && s.waitedFor() == 0 &&
-		!s.gathered.fillsUp(s.checkpointBytes)
+	return s.opened.Load() && s.sublevels.Load() < pacedLevels && s.awaiting.Load() == 0 && s.waitedFor() == 0
 }
 
-// fillsUp says whether half of what makes a checkpoint is there.
+// mayRestFlushing is mayRest for checkpoints and flushes, until whose end memory holds what they write: they rest only
+// while little has been gathered since.
+func (s *Store) mayRestFlushing() bool {
+	return s.mayRest() && !s.gathered.fillsUp(s.checkpointBytes)
+}
+
+// fillsUp says whether an eighth of what makes a checkpoint is there.
 func (g *gathered) fillsUp(checkpointBytes int) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.rows.bytes >= checkpointBytes/2
+	return g.rows.bytes >= checkpointBytes/8
 }
 
 // noteSublevels notes how far behind compactions are.

@@ -50,7 +50,7 @@ func TestWhatPebbleFlushesAndCompactsToIsPaced(t *testing.T) {
 
 func TestWhatIsWaitedForDoesNotRest(t *testing.T) {
 	s := openStore(t, memOptions(vfs.NewMem()))
-	if !s.mayRest() {
+	if !s.mayRest() || !s.mayRestFlushing() {
 		t.Fatal("an idle store is in a hurry")
 	}
 	for name, hurry := range map[string]func() (done func()){
@@ -58,16 +58,16 @@ func TestWhatIsWaitedForDoesNotRest(t *testing.T) {
 		"compactions are behind": func() func() { s.sublevels.Store(pacedLevels); return func() { s.sublevels.Store(0) } },
 		"a commit waits":         func() func() { s.waitingSince.Store(1); return func() { s.waitingSince.Store(0) } },
 		"a checkpoint is wanted": func() func() { s.awaiting.Add(1); return func() { s.awaiting.Add(-1) } },
-		"commits would soon wait": func() func() {
+		"much is in memory": func() func() {
 			s.gathered.mu.Lock()
 			defer s.gathered.mu.Unlock()
 			rows := s.gathered.rows
-			s.gathered.rows = &rowBatch{bytes: s.checkpointBytes / 2}
+			s.gathered.rows = &rowBatch{bytes: s.checkpointBytes / 8}
 			return func() { s.gathered.rows = rows }
 		},
 	} {
 		done := hurry()
-		if s.mayRest() {
+		if s.mayRestFlushing() {
 			t.Errorf("%s, and it rests", name)
 		}
 		done()
