@@ -35,7 +35,8 @@ func (w *write) String() string {
 // covers says whether w, if it is applied, removes x. A context covers a value whose dot is not known if it is, or
 // descends from, the context of a read that showed the value: whoever was the first to cover it had its context
 // from such a read. A later writer may have been told one that covers it and does not
-// descend from that; as nobody knows the dot, that is not seen.
+// descend from that; as nobody knows the dot, that is not seen: what it covers may then be there, or be missing, and be
+// judged the wrong way round. It takes a write of unknown outcome that another of unknown outcome had covered.
 func (w *write) covers(x *write) bool {
 	if w == x {
 		return false
