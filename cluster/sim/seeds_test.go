@@ -39,6 +39,7 @@ var regressions = []regression{
 	{1097937905, "A dead node that was leaving was not removed: the simulator's operator did not try."},
 	{3404990308, "A strict read by owners of the ring before missed what those of the next had taken."},
 	{1653062767, "A hint for a node that had left, which came late, stayed for ever."},
+	{1538427461, "The simulator held a node that had dropped a partition for its owner: to look at a slow disk takes time."},
 }
 
 // What is run each time.

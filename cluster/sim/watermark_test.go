@@ -12,6 +12,8 @@ const siblingsMax = 100
 // judgeWatermarks holds that up to what any owner of a partition takes for stable, every
 // owner has what any other has, or knows that it was superseded. It looks at the disks.
 // A machine that has lost something may take for stable what it lacks, until it learns of it.
+// To look takes time where a disk is slow: of who has ceased to be an owner meanwhile, or has
+// learnt that it is to be filled anew, nothing is held.
 func (w *world) judgeWatermarks() {
 	d := w.document()
 	if d == nil || w.budget.lossy && w.budget.losses == 0 {
@@ -34,7 +36,7 @@ func (w *world) judgeWatermarks() {
 				}
 				for i := range o.Siblings {
 					if s := &o.Siblings[i]; s.Dot.HLC <= stable {
-						w.judgeStable(owners, p, m, k, s)
+						w.judgeStable(d, owners, p, m, k, s)
 					}
 				}
 			})
@@ -46,7 +48,7 @@ func (w *world) judgeWatermarks() {
 }
 
 // judgeStable holds that all owners know of a sibling.
-func (w *world) judgeStable(owners []*machine, p ring.Partition, holder *machine, k store.Key, s *version.Sibling) {
+func (w *world) judgeStable(d *ring.Document, owners []*machine, p ring.Partition, holder *machine, k store.Key, s *version.Sibling) {
 	for _, m := range owners {
 		there := m.p.c.Store()
 		var o version.Object
@@ -56,7 +58,8 @@ func (w *world) judgeStable(owners []*machine, p ring.Partition, holder *machine
 		flushed := there.FlushMarks()[k.DB] >= s.Written
 		dead := s.Tombstone || s.ExpireAtMS != 0 && s.ExpireAtMS <= there.NowMS()+margin.Milliseconds()
 		forgotten := dead && s.Dot.HLC <= there.Levels(p).Purge
-		if !o.Clock.Covers(s.Dot) && !flushed && !forgotten {
+		known := o.Clock.Covers(s.Dot) || flushed || forgotten
+		if !known && w.document().Epoch == d.Epoch && !there.Refilling(p) {
 			w.violate("%s holds %v of %q, which is stable, and %s knows nothing of it", holder.name, s.Dot, k.User, m.name)
 		}
 	}
