@@ -23,6 +23,7 @@ func TestOneThatHasForgottenIsNotBelievedAboutWhatIsDeleted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	refilled := func(_ bool, err error) error { return err }
 	must(w.nodes[1].store.RaiseStable(lv))
 	must(w.nodes[1].store.RaisePurge(lv))
 	must(w.nodes[0].store.Distrust(lv))
@@ -30,9 +31,9 @@ func TestOneThatHasForgottenIsNotBelievedAboutWhatIsDeleted(t *testing.T) {
 	for _, n := range w.nodes {
 		n.replan()
 	}
-	must(w.nodes[0].refillFrom(context.Background(), nodeID(1)))
+	must(refilled(w.nodes[0].refillFrom(context.Background(), nodeID(1))))
 	t.Logf("after the pass with 1: siblings %d refilling %v", len(w.nodes[0].object(k).Siblings), w.nodes[0].store.Refilling(p))
-	must(w.nodes[0].refillFrom(context.Background(), nodeID(2)))
+	must(refilled(w.nodes[0].refillFrom(context.Background(), nodeID(2))))
 	t.Logf("after the pass with 2: siblings %d refilling %v levels %+v", len(w.nodes[0].object(k).Siblings), w.nodes[0].store.Refilling(p), w.nodes[0].store.Levels(p))
 	if len(w.nodes[0].object(k).Siblings) == 0 {
 		t.Error("a trusted owner has dropped what lives")

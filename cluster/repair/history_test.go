@@ -309,7 +309,7 @@ func (h *history) refill() {
 		n.replan()
 		for j := range 3 {
 			if j != i && !h.nodes[j].down.Load() {
-				_ = n.refillFrom(context.Background(), nodeID(j))
+				_, _ = n.refillFrom(context.Background(), nodeID(j))
 			}
 		}
 	}

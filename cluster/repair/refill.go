@@ -77,8 +77,8 @@ func (r *Repair) counts(p ring.Partition, pass refillPass) bool {
 }
 
 // refillFrom makes the passes with one other owner, and ends what has had all of
-// its passes.
-func (r *Repair) refillFrom(ctx context.Context, source ring.NodeID) error {
+// its passes. It reports whether it has made one.
+func (r *Repair) refillFrom(ctx context.Context, source ring.NodeID) (progress bool, err error) {
 	table := r.opts.Peers.Ring()
 	for _, p := range r.refilling(table) {
 		r.mu.Lock()
@@ -90,8 +90,9 @@ func (r *Repair) refillFrom(ctx context.Context, source ring.NodeID) error {
 		doubts := r.opts.Store.Doubts(p)
 		x := r.newExchange(source, table, modeExact)
 		if err := x.pass(ctx, &extent{partition: p, mask: allLeaves}); err != nil {
-			return err
+			return progress, err
 		}
+		progress = true
 		r.mu.Lock()
 		if r.ring == table {
 			if r.refills[p] == nil {
@@ -101,7 +102,7 @@ func (r *Repair) refillFrom(ctx context.Context, source ring.NodeID) error {
 		}
 		r.mu.Unlock()
 	}
-	return r.endRefills(table)
+	return progress, r.endRefills(table)
 }
 
 func (r *Repair) endRefills(table *ring.Ring) error {

@@ -363,7 +363,7 @@ func TestANodeThatComesBackFromBehindIsFilledAnew(t *testing.T) {
 					}
 					n.mu.Unlock()
 				}
-				if err := n.refillFrom(context.Background(), nodeID(i)); err != nil {
+				if _, err := n.refillFrom(context.Background(), nodeID(i)); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -230,9 +230,11 @@ func (r *Repair) work(ctx context.Context, t task) (again time.Duration, err err
 	case stableTask:
 		return r.stabilise(ctx)
 	case refillTask:
-		return retryFirst, r.refillFrom(ctx, t.peer)
+		progress, err := r.refillFrom(ctx, t.peer)
+		return pauseIf(progress || err == nil), err
 	case shownTask:
-		return retryFirst, r.askShown(ctx, t.peer)
+		err = r.askShown(ctx, t.peer)
+		return pauseIf(err == nil), err
 	default:
 		before := r.counters.dropped.Load()
 		left, err := r.drop(ctx)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"cartwheel/cluster/ring"
+	"cartwheel/store/version"
 )
 
 // A node was away, its hints and all that did not become hints reach it without
@@ -121,6 +122,27 @@ func TestRetriesGrowApartAndStartOverWithProgress(t *testing.T) {
 	}
 	if d := fail(0); d > 2*retryFirst {
 		t.Errorf("and then: %v", d)
+	}
+}
+
+// A node whose disk has failed may refuse all for days.
+func TestWhatComesNoFurtherIsTriedLessAndLess(t *testing.T) {
+	w := newWorld(t, 2, nil)
+	w.adoptRing(w.document(1, 0, 1))
+	n := w.nodes[0]
+	r := w.started(0, time.Now)
+	const p = ring.Partition(3)
+	n.set(keysIn(p, 1)[0], "v")
+	if err := n.store.Distrust(map[ring.Partition]version.HLC{p: n.store.LastHLC()}); err != nil {
+		t.Fatal(err)
+	}
+	n.hint(nodeID(1), keysIn(p, 1)[0], n.object(keysIn(p, 1)[0]))
+	w.meddle = func(int, *node, *node, []byte) (before, after error) { return errCut, nil }
+	for _, kind := range []taskKind{hintsTask, exchangeTask, refillTask, shownTask} {
+		n.replan()
+		if again, err := r.work(t.Context(), task{kind, nodeID(1)}); err == nil || again != 0 {
+			t.Errorf("%v: %v, again in %v, and not by how often it has failed", kind, err, again)
+		}
 	}
 }
 
