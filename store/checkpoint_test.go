@@ -372,7 +372,7 @@ func TestAModelOfAllOperations(t *testing.T) {
 		opts := memOptions(fs)
 		opts.Sync = SyncMode(seed % 3) // in the others only the process is killed
 		opts.memtableBytes = 256 << 10
-		opts.logBytes, opts.checkpointBytes = 64<<10, 32<<10
+		opts.LogBytes, opts.checkpointBytes = 64<<10, 32<<10
 		s := openStore(t, opts)
 		model := map[string]string{}
 		hints := map[string]bool{}
@@ -506,7 +506,7 @@ func TestAfterAFailureReadsStay(t *testing.T) {
 		if seed%2 == 0 {
 			opts.Sync = SyncAlways
 		}
-		opts.logBytes, opts.checkpointBytes = 64<<10, 32<<10
+		opts.LogBytes, opts.checkpointBytes = 64<<10, 32<<10
 		s := openStore(t, opts)
 		for i := range s.cache.shards {
 			s.cache.shards[i].budget = 400

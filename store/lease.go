@@ -33,7 +33,7 @@ type lease struct {
 	bound   atomic.Uint64
 	// issued is at or above all HLCs that were issued here, in earlier lives too.
 	issued   atomic.Uint64
-	issuedMS atomic.Int64 // wall time of the last one
+	issuedMS atomic.Int64 // wall time of the last one of next
 
 	mu      sync.Mutex // held over persist
 	moving  atomic.Bool
@@ -49,9 +49,18 @@ func newLease(start version.HLC, drift time.Duration, persist func(version.HLC) 
 	return l
 }
 
-// next issues an HLC above floor and above all that were issued before, over
-// restarts too.
+// next is issue, and has the bound be kept ahead for a while.
 func (l *lease) next(wallMS int64, floor version.HLC) (version.HLC, error) {
+	h, err := l.issue(wallMS, floor)
+	if err == nil && l.issuedMS.Load() != wallMS { // written to rarely, since all read it
+		l.issuedMS.Store(wallMS)
+	}
+	return h, err
+}
+
+// issue issues an HLC above floor and above all that were issued before, over
+// restarts too.
+func (l *lease) issue(wallMS int64, floor version.HLC) (version.HLC, error) {
 	h := l.gen.Next(wallMS, floor)
 	bound := version.HLC(l.bound.Load())
 	if h > bound {
@@ -67,9 +76,6 @@ func (l *lease) next(wallMS int64, floor version.HLC) (version.HLC, error) {
 		})
 	}
 	raise(&l.issued, h)
-	if l.issuedMS.Load() != wallMS { // written to rarely, since all read it
-		l.issuedMS.Store(wallMS)
-	}
 	return h, nil
 }
 

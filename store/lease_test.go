@@ -110,6 +110,17 @@ func TestAnIdleNodeLeavesItsLeaseAlone(t *testing.T) {
 	if n := l.persisted.Load(); n > 60 {
 		t.Errorf("it was persisted %d times in an idle hour", n)
 	}
+	for ms := int64(3_600_000); ms < 7_200_000; ms += 100 { // rounds of what is stable go on
+		if ms%10_000 == 0 {
+			if _, err := l.issue(noon+ms, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.keepAhead(noon + ms)
+	}
+	if n := l.persisted.Load(); n > 60+360 {
+		t.Errorf("it was persisted %d times in two idle hours, with 360 rounds", n)
+	}
 }
 
 // A peer whose clock is ahead draws this node's after it.

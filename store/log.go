@@ -45,8 +45,9 @@ type commitLog struct {
 	mode SyncMode
 
 	// Guarded by commitMu.
-	current *segment
-	buf     []byte
+	current   *segment
+	buf       []byte
+	extendsBy int // bytes
 
 	syncing sync.Mutex // held over syncs, and by who closes segments
 
@@ -71,7 +72,7 @@ const (
 	logRecordHeader  = 8 + 4
 	logSparePrefix   = "spare-"
 	logFileSuffix    = ".log"
-	extendBytes      = 1 << 20
+	extendBytesMax   = 1 << 20
 	// logBufferBytesMax is how much memory for the forming of records is kept.
 	logBufferBytesMax = 1 << 20
 
@@ -126,7 +127,7 @@ func (l *commitLog) append(rows *rowBatch) error {
 	return nil
 }
 
-var extension [extendBytes]byte // zeros
+var extension [extendBytesMax]byte // zeros
 
 // extend sees to it that what is written next does not make the file longer, where the
 // file is synced: its length, and where its blocks are, would have to be written too, and
@@ -136,8 +137,8 @@ func (l *commitLog) extend(by int) error {
 	if l.mode == SyncNo || g.bytes+int64(by) <= g.extent {
 		return nil
 	}
-	zeros := extension[:]
-	if by > extendBytes {
+	zeros := extension[:l.extendsBy]
+	if by > len(zeros) {
 		zeros = make([]byte, by)
 	}
 	if _, err := g.file.WriteAt(zeros, g.extent); err != nil {
@@ -277,7 +278,7 @@ type replayed struct {
 // commit in it behind a position, in order, and with where it ends; visit keeps them.
 // What it found it leaves, as segments to be retired, and it begins a new one.
 func openLog(fs vfs.FS, parent string, mode SyncMode, from logPosition, visit func(*rowBatch, logPosition) error) (*commitLog, replayed, error) {
-	l := &commitLog{fs: fs, dir: fs.PathJoin(parent, logDir), mode: mode}
+	l := &commitLog{fs: fs, dir: fs.PathJoin(parent, logDir), mode: mode, extendsBy: extendBytesMax}
 	if err := makeDir(fs, l.dir); err != nil {
 		return nil, replayed{}, fmt.Errorf("make the directory of the commit log: %w", err)
 	}

@@ -94,9 +94,11 @@ type Options struct {
 	// for how long Pebble's background work may fail while somebody waits for it.
 	memtableBytes int64
 	stallMax      time.Duration
-	// checkpointBytes and logBytes are when there is a checkpoint, where a test sets them.
+	// LogBytes is how long the commit log becomes before a checkpoint. Default: a half of
+	// MemoryBytes, but not more than 128 MiB.
+	LogBytes int64
+	// checkpointBytes is how much is gathered before a checkpoint, where a test sets it.
 	checkpointBytes int
-	logBytes        int64
 	// Log receives what the store and Pebble have to say. Default: nothing.
 	Log zerolog.Logger
 }

@@ -78,5 +78,9 @@ func (g *gathered) fillsUp(checkpointBytes int) bool {
 	return g.rows.bytes >= checkpointBytes/8
 }
 
-// noteSublevels notes how far behind compactions are.
-func (s *Store) noteSublevels() { s.sublevels.Store(s.db.Metrics().Levels[0].Sublevels) }
+// noteSublevels notes how far behind compactions are, where that may have changed.
+func (s *Store) noteSublevels() {
+	if s.tablesChanged.Swap(false) {
+		s.sublevels.Store(s.db.Metrics().Levels[0].Sublevels)
+	}
+}

@@ -89,6 +89,8 @@ func (s *Store) pebbleEvents() *pebble.EventListener {
 			s.log.Warn().Str("reason", info.Reason).Msg("pebble: writes wait")
 		},
 		WriteStallEnd: func() { s.stalledSince.Store(0) },
+		FlushEnd:      func(pebble.FlushInfo) { s.tablesChanged.Store(true) },
+		CompactionEnd: func(pebble.CompactionInfo) { s.tablesChanged.Store(true) },
 	}
 }
 

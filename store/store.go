@@ -68,6 +68,7 @@ type Store struct {
 	logBytes        int64
 	opened          atomic.Bool  // what is above is set
 	sublevels       atomic.Int32 // of Pebble's level 0
+	tablesChanged   atomic.Bool  // since sublevels was noted
 	awaiting        atomic.Int32 // who waits for a checkpoint
 
 	failure atomic.Pointer[error] // why writes are stopped; nil: they are not
@@ -154,10 +155,11 @@ func (s *Store) openState(wasClean bool) error {
 	s.open.seq = 1
 	s.gathered.rows = &rowBatch{}
 	s.checkpointBytes = cmp.Or(s.opts.checkpointBytes, int(min(s.opts.MemoryBytes/10, checkpointBytesMax)))
-	s.logBytes = cmp.Or(s.opts.logBytes, min(s.opts.MemoryBytes/2, logBytesMax))
+	s.logBytes = cmp.Or(s.opts.LogBytes, min(s.opts.MemoryBytes/2, logBytesMax))
 	if err := s.impatiently(s.replayLog); err != nil {
 		return fmt.Errorf("replay the commit log: %w", err)
 	}
+	s.commitLog.extendsBy = int(min(extendBytesMax, max(s.logBytes/4, 1)))
 	s.open.rows, s.open.spare = &rowBatch{}, &rowBatch{}
 	s.counters = newCounters(q)
 	s.trees.init(q)
@@ -308,6 +310,10 @@ func (s *Store) HadIncarnation(i version.Incarnation) bool {
 func (s *Store) NextHLC(nowMS int64, floor version.HLC) (version.HLC, error) {
 	return s.lease.next(nowMS, floor)
 }
+
+// LoneHLC is NextHLC where more are not expected soon: what would keep the next from
+// blocking on an fsync is not done.
+func (s *Store) LoneHLC(nowMS int64) (version.HLC, error) { return s.lease.issue(nowMS, 0) }
 
 // LastHLC returns the greatest HLC issued or observed.
 func (s *Store) LastHLC() version.HLC { return s.lease.gen.Last() }

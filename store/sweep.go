@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"time"
 
@@ -25,13 +26,18 @@ import (
 //  3. Rows already swept leave Pebble tombstones at the head of the range, so
 //     the next sweep starts a minute before where the last one ended, and from
 //     the beginning only after a start.
-type sweeper struct {
-	fromMS int64 // read and written by the one who sweeps
+//  4. Until the first row that is not due, Pebble is not looked at again, unless a checkpoint
+//     has brought it more.
+type sweeper struct { // read and written by the one who sweeps
+	fromMS int64
+	nextMS int64  // no row that Pebble has is due before
+	known  uint64 // what was checkpointed when that was found out
 }
 
 const (
 	sweepRows = 512 // rows looked at under one commit
 	sweepLag  = time.Minute
+	sweepView = 10 * time.Second // how far ahead a sweep looks for what is due next
 	// The defaults of Options.SweepRetry and of what it grows to. The watermark may
 	// stand still for a month, and objects that wait for it must not cost a look a
 	// minute each.
@@ -107,17 +113,33 @@ func (s *Store) dueRows(nowMS int64) (rows [][]byte, err error) {
 			return nil, err
 		}
 	}
+	known := s.checkpointed.Load() // before Pebble is looked at
+	if nowMS < s.sweep.nextMS && known == s.sweep.known {
+		return nil, nil
+	}
+	viewMS := nowMS + sweepView.Milliseconds()
 	iter, err := s.db.NewIter(&pebble.IterOptions{
 		LowerBound: Key{}.appendExpiry(nil, s.sweep.fromMS)[:9],
-		UpperBound: Key{}.appendExpiry(nil, nowMS+1)[:9],
+		UpperBound: Key{}.appendExpiry(nil, viewMS)[:9],
 	})
 	if err != nil {
 		return nil, err
 	}
+	nextMS := viewMS
 	for iter.First(); iter.Valid() && len(rows) < sweepRows; iter.Next() {
+		if dueMS := int64(binary.BigEndian.Uint64(iter.Key()[1:])); dueMS > nowMS {
+			nextMS = dueMS
+			break
+		}
 		rows = append(rows, bytes.Clone(iter.Key()))
 	}
-	return rows, errors.Join(iter.Error(), iter.Close())
+	if err := errors.Join(iter.Error(), iter.Close()); err != nil {
+		return nil, err
+	}
+	if len(rows) == 0 {
+		s.sweep.nextMS, s.sweep.known = nextMS, known
+	}
+	return rows, nil
 }
 
 // Purge purges of some objects those that may be purged, and that the sweeper, who looks less and less often at what

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"pgregory.net/rapid"
 
 	"cartwheel/cluster/ring"
 	"cartwheel/store/version"
@@ -256,4 +257,55 @@ func TestWhatMayNotBePurgedYetIsBuriedAndCountedNoMore(t *testing.T) {
 	clock.ms.Add(2 * time.Hour.Milliseconds())
 	sweep(t, s)
 	wantNothing(t, s)
+}
+
+// What is due is found by the sweep that comes next, wherever its expiry row is by then: a sweep remembers until when there is
+// nothing to be done.
+func TestASweepMissesNothingThatIsDue(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		clock := newFakeClock(noon)
+		opts := memOptions(vfs.NewMem())
+		opts.Now, opts.Watermark = clock.now, everythingIsStable
+		s, err := Open(opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		due := map[string]int64{}
+		t.Repeat(map[string]func(*rapid.T){
+			"set": func(t *rapid.T) {
+				key := rapid.StringMatching(`[a-h]`).Draw(t, "key")
+				life := rapid.SampledFrom([]int64{1, 300, 5_000, 12_000, 90_000}).Draw(t, "life")
+				due[key] = clock.ms.Load() + life
+				if err := commit(s, 0, key, write{value: "v", expireAtMS: due[key]}); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"checkpoint": func(t *rapid.T) {
+				if err := s.checkpoint(); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"wait": func(t *rapid.T) {
+				clock.ms.Add(rapid.SampledFrom([]int64{1, 250, 4_000, 11_000, 70_000}).Draw(t, "wait"))
+			},
+			"sweep": func(t *rapid.T) {
+				if _, err := s.Sweep(); err != nil {
+					t.Fatal(err)
+				}
+				for key, at := range due {
+					var o version.Object
+					if _, err := s.Get(0, []byte(key), &o); err != nil {
+						t.Fatal(err)
+					}
+					gone := len(o.Siblings) == 0
+					if over := clock.ms.Load() - at; over > 2*s.clockMarginMS() && !gone {
+						t.Fatalf("%q was due %d ms ago", key, over)
+					} else if gone {
+						delete(due, key)
+					}
+				}
+			},
+		})
+	})
 }

@@ -36,7 +36,7 @@ type Peers interface {
 // Store is what repair uses of a store.Store, which documents the methods.
 type Store interface {
 	NowMS() int64
-	NextHLC(nowMS int64, floor version.HLC) (version.HLC, error)
+	LoneHLC(nowMS int64) (version.HLC, error)
 	TreesReady() <-chan struct{}
 	Root(p ring.Partition) uint64
 	Leaves(p ring.Partition) [store.Leaves]uint64

@@ -134,7 +134,7 @@ func (r *Repair) beginRound(ctx context.Context, table *ring.Ring) (*round, erro
 			return &round{table: table}, nil // another time
 		}
 	}
-	at, err := r.opts.Store.NextHLC(r.opts.Store.NowMS(), 0)
+	at, err := r.opts.Store.LoneHLC(r.opts.Store.NowMS())
 	if err != nil {
 		return nil, err
 	}
