@@ -11,7 +11,8 @@ import (
 	"cartwheel/cluster/wire"
 )
 
-// pingInterval is how often a node tells each other one how it is.
+// pingInterval is how often two nodes tell each other how they are: in turn, or, where one of them does not, the other
+// each time.
 const pingInterval = time.Second
 
 func (p *peer) connected(lane wire.Lane, h *wire.Hello) {
@@ -67,7 +68,7 @@ func (p *peer) count(replies []wire.Reply) {
 
 // heardOfLate reports that the process known by the peer's id is there.
 func (p *peer) heardOfLate() bool {
-	return p.up() && time.Duration(int64(p.c.uptime())-p.heardNS.Load()) < 2*pingInterval
+	return p.up() && time.Duration(int64(p.c.uptime())-p.heardNS.Load()) < 3*pingInterval
 }
 
 // startLiveness begins to judge who is up.
@@ -135,7 +136,7 @@ func (c *Coordinator) runPings() {
 		}
 		v := c.view.Load()
 		for _, p := range v.peers {
-			if !v.left { // else there is nothing to tell them, nor to learn
+			if !v.left && p.toBePinged() { // else there is nothing to tell them, nor to learn
 				c.ping(p)
 			}
 		}
@@ -146,6 +147,19 @@ func (c *Coordinator) runPings() {
 			c.saveLives()
 		}
 	}
+}
+
+// toBePinged reports whether the peer is to be pinged now: unless in the interval before both have pinged the other.
+func (p *peer) toBePinged() bool {
+	now := int64(p.c.uptime())
+	lately := func(ns int64) bool {
+		return ns != 0 && now-ns < int64(2*pingInterval-pingInterval/20) // ticks are not exact
+	}
+	if lately(p.toldNS.Load()) && lately(p.pingNS) {
+		return false
+	}
+	p.pingNS = now
+	return true
 }
 
 // ping exchanges with a peer how both are, unless that is under way.

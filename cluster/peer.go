@@ -32,6 +32,8 @@ type peer struct {
 	status   atomic.Pointer[status]
 	pinging  atomic.Bool
 	pings    atomic.Uint32
+	toldNS   atomic.Int64 // when it last pinged, by uptime
+	pingNS   int64        // when it was last pinged in turn, by uptime; runPings' alone
 
 	incarnation atomic.Uint64 // its own, as it last said
 	clientsRate atomic.Int64  // what its clients leave to work in the background, as it last said; 0: it has none

@@ -33,6 +33,7 @@ func (c *Coordinator) answer(ctx context.Context, from ring.NodeID, op wire.Op, 
 			if err := c.takeStatus(p, payload); err != nil {
 				return nil, err
 			}
+			p.toldNS.Store(int64(c.uptime()))
 		}
 		return c.appendStatus(nil, p, false), nil
 	case opAgree:
