@@ -1,7 +1,10 @@
 package sim
 
-// memoryBytes is each node's budget.
-const memoryBytes = 16 << 20
+// memoryBytes is each node's budget. Its log is short, so that much happens while one follows another.
+const (
+	memoryBytes = 16 << 20
+	logBytes    = 256 << 10
+)
 
 // judgeBounds holds that no node keeps more hints than it may, nor more objects in memory than
 // its budget: half of that is for them, and what waits for a checkpoint may exceed it.

@@ -144,7 +144,7 @@ func (c *conn) Read(b []byte) (int, error) {
 		case c.reads.passed():
 			return 0, os.ErrDeadlineExceeded
 		}
-		s.changed.Wait()
+		c.reads.wait(s)
 	}
 }
 
@@ -164,7 +164,7 @@ func (c *conn) Write(b []byte) (int, error) {
 			s.send(b)
 			return len(b), nil
 		}
-		s.changed.Wait()
+		c.writes.wait(s)
 	}
 }
 
@@ -180,8 +180,8 @@ func (c *conn) closeLocked() {
 		return
 	}
 	c.closed = true
-	c.reads.set(time.Time{}, nil)
-	c.writes.set(time.Time{}, nil)
+	c.reads.set(time.Time{})
+	c.writes.set(time.Time{})
 	c.in.deaf, c.out.closed = true, true
 	if !c.out.mute {
 		l := c.in.n.link(c.out.from, c.out.to)
@@ -212,32 +212,43 @@ func (c *conn) setLimit(l *limit, s *stream, t time.Time) error {
 	if c.closed {
 		return net.ErrClosed
 	}
-	l.set(t, func() {
-		s.n.mu.Lock()
-		defer s.n.mu.Unlock()
+	if l.set(t) {
 		s.changed.Broadcast()
-	})
-	s.changed.Broadcast()
+	}
 	return nil
 }
 
 // A limit is a deadline.
 type limit struct {
-	at    time.Time
-	timer *time.Timer
+	at      time.Time
+	timer   *time.Timer // that wakes who waits
+	waiting int
 }
 
 func (l *limit) passed() bool { return !l.at.IsZero() && !time.Now().Before(l.at) }
 
-func (l *limit) set(at time.Time, wake func()) {
+// set reports whether anybody waits, who is to look again.
+func (l *limit) set(at time.Time) (awaited bool) {
 	if l.timer != nil {
 		l.timer.Stop()
 		l.timer = nil
 	}
 	l.at = at
-	if left := time.Until(at); !at.IsZero() && left > 0 {
-		l.timer = time.AfterFunc(left, wake)
+	return l.waiting > 0
+}
+
+// wait waits for the stream to change, until the deadline. The caller holds n.mu.
+func (l *limit) wait(s *stream) {
+	if left := time.Until(l.at); !l.at.IsZero() && l.timer == nil && left > 0 {
+		l.timer = time.AfterFunc(left, func() {
+			s.n.mu.Lock()
+			defer s.n.mu.Unlock()
+			s.changed.Broadcast()
+		})
 	}
+	l.waiting++
+	s.changed.Wait()
+	l.waiting--
 }
 
 const (

@@ -75,7 +75,7 @@ func (m *machine) start() {
 	log := zerolog.New(&logWriter{m})
 	opts := cluster.Options{
 		Store: store.Options{
-			Dir: "data", FS: p.disk, Now: m.clock.now, Sync: w.plan.sync, MemoryBytes: memoryBytes,
+			Dir: "data", FS: p.disk, Now: m.clock.now, Sync: w.plan.sync, MemoryBytes: memoryBytes, LogBytes: logBytes,
 			DiskReserveBytes: 1 << 20, HintBytesMax: w.plan.hintBytes, Partitions: w.plan.partitions, Log: log,
 		},
 		SyncOne:    w.plan.syncOne,
@@ -147,10 +147,10 @@ type logWriter struct{ m *machine }
 
 func (l *logWriter) Write(b []byte) (int, error) {
 	fmt.Fprintf(&l.m.log, "%v %s", time.Since(l.m.w.began).Round(time.Microsecond), b)
-	if l.m.log.Len() > logBytesMax {
+	if l.m.log.Len() > loggedBytesMax {
 		l.m.log.Next(l.m.log.Len() / 2)
 	}
 	return len(b), nil
 }
 
-const logBytesMax = 1 << 20
+const loggedBytesMax = 1 << 20

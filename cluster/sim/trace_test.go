@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -47,7 +48,14 @@ func (tr *trace) delivered(from, to string, unit []byte) {
 		copy(kind[:], unit[opAt:])
 		copy(kind[2:], unit[frameHeaderBytes:])
 	}
-	tr.note(fmt.Sprintf("%s>%s %d %016x %v", from, to, len(unit), xxhash.Sum64(unit), kind))
+	var b [128]byte
+	text := append(append(append(b[:0], from...), '>'), to...)
+	text = strconv.AppendInt(append(text, ' '), int64(len(unit)), 10)
+	text = strconv.AppendUint(append(text, ' '), xxhash.Sum64(unit), 16)
+	for _, k := range kind {
+		text = strconv.AppendUint(append(text, ' '), uint64(k), 10)
+	}
+	tr.note(string(text))
 }
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
