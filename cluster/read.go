@@ -116,7 +116,7 @@ func (op *operation) startRead(r int) {
 // them. Others may be at work in the ring that follows already, with writes that none
 // of R owners knows of.
 func (op *operation) nextReads() (next quorum.Set, r int) {
-	if !op.need.Strict {
+	if !op.need.Strict || sabotage.On(sabotage.NextNotRead) {
 		return 0, 0
 	}
 	r, err := op.need.Reads(op.place.next.Len())

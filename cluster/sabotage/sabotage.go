@@ -39,6 +39,7 @@ const (
 	TouchStamped         Flaw = "touch-stamped"          // EXPIRE and the like make a value be written anew
 	DriftAccepted        Flaw = "drift-accepted"         // an HLC from the future is taken for the time
 	TreesNotRebuilt      Flaw = "trees-not-rebuilt"      // after an unclean stop the hash trees begin empty
+	NextNotRead          Flaw = "next-not-read"          // a strict read asks owners only, and not those to be
 )
 
 // Flaws are all of them.
@@ -48,7 +49,7 @@ func Flaws() []Flaw {
 		ReadRepairOff, WriteCountedTwice, ReadsFromOneReplica,
 		DotsReused, TombstonePurgedEarly, HintsNotFenced, HintAfterPurge, StaleReadRepair, FallbackAsOwner, AckUnsynced,
 		VoteForgotten, DroppedEarly, TreeNotUpdated, StampAnewLost, ClockPrunedEarly, FlushMarkLate, LateFrameApplied,
-		ContextOfAnotherKey, TouchStamped, DriftAccepted, TreesNotRebuilt,
+		ContextOfAnotherKey, TouchStamped, DriftAccepted, TreesNotRebuilt, NextNotRead,
 	}
 }
 

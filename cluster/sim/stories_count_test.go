@@ -73,7 +73,7 @@ var countingStories = []story{
 	{
 		flaw:  sabotage.TouchStamped,
 		needs: "a half of the ring touches a value that the other half has deleted",
-		by:    "sessions", says: "older than DEL", seeds: 2,
+		by:    "sessions", says: "older than DEL", seeds: 1,
 		plan: func(p *plan) { p.nodes = 5 },
 		tell: func(w *world) {
 			k := w.teller(sessions)

@@ -13,7 +13,7 @@ var forgettingStories = []story{
 	{
 		flaw:  sabotage.DotsReused,
 		needs: "a node comes back with an old copy of its directory, and is written to before it is repaired",
-		by:    "siblings", says: "is missing, and nothing covers it", seeds: 2,
+		by:    "siblings", says: "is missing, and nothing covers it", seeds: 1,
 		plan: func(p *plan) { p.exchange, p.stability = time.Minute, time.Minute },
 		tell: func(w *world) {
 			k, x := w.teller(siblings), w.rand.IntN(3)

@@ -1,11 +1,40 @@
 package sim
 
 import (
+	"fmt"
+	"slices"
 	"time"
 
 	"cartwheel/bench/check"
+	"cartwheel/cluster/ring"
 	"cartwheel/cluster/sabotage"
 )
+
+// movedTo waits until a node that is to get partitions knows, as the first of all, that it has one of them.
+// It returns how that has moved, and the document before.
+func (w *world) movedTo(heir *machine) (moved *ring.Move, before *ring.Document) {
+	before = heir.p.c.Document()
+	for end := w.since() + 10*time.Second; w.since() < end; time.Sleep(10 * time.Microsecond) {
+		d := heir.p.c.Document()
+		for i, m := range before.Moves {
+			if m.To == heir.id && slices.Contains(d.Owners[m.Partition], heir.id) {
+				return &before.Moves[i], before
+			}
+		}
+		before = d
+	}
+	return nil, nil
+}
+
+// keysOf are so many keys of a partition.
+func (w *world) keysOf(p ring.Partition, n int) (keys []string) {
+	for i := 0; len(keys) < n; i++ {
+		if key := fmt.Sprintf("s.key%d", i); ring.PartitionOf(ring.SlotOf([]byte(key)), w.plan.partitions) == p {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
 
 // Stories of the ring, and of what moves and is compared.
 var ringStories = []story{
@@ -66,6 +95,50 @@ var ringStories = []story{
 			})
 			w.lost(3)
 			w.knownDown(3)
+		},
+	},
+	{
+		flaw:  sabotage.NextNotRead,
+		needs: "a partition moves, which two of its owners have not heard of yet, and are cut off; it is written to strictly by the new owner and read from strictly by an old one",
+		by:    "register", says: "does not show", seeds: 1,
+		plan: func(p *plan) { p.nodes = 4 },
+		tell: func(w *world) {
+			k, one := w.teller(register), client{host: w.net.newHost("one")}
+			heir := w.machines[w.shuffled()[0]]
+			wait := w.meanwhile(func() {
+				_, _ = w.ask(&one, 0, "0", "RING", "APPLY", "WEIGHT", heir.id.String(), "3")
+			})
+			moved, d := w.movedTo(heir)
+			if moved == nil {
+				w.violate("in vain: a partition moves")
+				return
+			}
+			index := func(id ring.NodeID) int {
+				return slices.IndexFunc(w.machines, func(m *machine) bool { return m.id == id })
+			}
+			behind := []int{index(moved.From)}
+			var ahead []int
+			for _, id := range d.Owners[moved.Partition] {
+				switch {
+				case id == moved.From || id == moved.To:
+				case len(behind) < 2:
+					behind = append(behind, index(id))
+				default:
+					ahead = append(ahead, index(id))
+				}
+			}
+			for _, b := range behind {
+				for _, a := range append(ahead, index(moved.To)) {
+					w.cut(a, b, true)
+				}
+			}
+			for _, key := range w.keysOf(moved.Partition, 3) {
+				w.insist("it is written", func() bool {
+					return k.at(index(moved.To)).vset(check.Operation{Key: key, Value: k.value()}, strictly).Outcome == check.Acknowledged
+				})
+				k.at(behind[0]).vget(key, strictly)
+			}
+			wait()
 		},
 	},
 	{
