@@ -101,7 +101,7 @@ func (r *Repair) planExchanges(table *ring.Ring, now time.Time) {
 			continue
 		}
 		e := r.schedule.want(task{exchangeTask, peer}, now)
-		if owed[peer] && e.due.After(now.Add(busyPause)) {
+		if owed[peer] && e.failures == 0 && e.due.After(now.Add(busyPause)) {
 			e.due = now
 		}
 		// Hints first: they bring the same with less ado.

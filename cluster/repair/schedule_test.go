@@ -188,3 +188,30 @@ func TestWithoutExchangesHintsGoOn(t *testing.T) {
 		w.stop()
 	}
 }
+
+// Somebody waits for an exchange that is owed, and it comes at once; but not again and again with a peer that refuses it.
+func TestAnOwedExchangeThatFailsIsTriedLessAndLess(t *testing.T) {
+	w := newWorld(t, 3, nil)
+	w.adoptRing(w.document(1, 0, 1))
+	n, job, now := w.nodes[0], task{exchangeTask, nodeID(1)}, time.Now()
+	n.askedToRepair(nodeID(2), []ring.Partition{3}, n.Ring())
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.plan(n.Ring(), now)
+	e := n.schedule.entries[job]
+	if e == nil {
+		t.Fatal("there is no exchange")
+	}
+	e.due = now.Add(time.Hour)
+	if n.plan(n.Ring(), now); e.due.After(now) {
+		t.Error("what is owed waits for the usual time")
+	}
+	for range 10 {
+		e.running = true
+		n.schedule.running[exchangeTask]++
+		n.schedule.ended(job, now, errCut, 0)
+	}
+	if n.plan(n.Ring(), now); e.due.Before(now.Add(retryMax / 2)) {
+		t.Errorf("it is tried again after %v", e.due.Sub(now))
+	}
+}

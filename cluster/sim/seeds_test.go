@@ -40,6 +40,7 @@ var regressions = []regression{
 	{3404990308, "A strict read by owners of the ring before missed what those of the next had taken."},
 	{1653062767, "A hint for a node that had left, which came late, stayed for ever."},
 	{1538427461, "The simulator held a node that had dropped a partition for its owner: to look at a slow disk takes time."},
+	{3457385551, "An exchange that somebody waited for was tried again without a pause with a node whose disk was full: 12 million messages."},
 }
 
 // What is run each time.
