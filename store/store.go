@@ -188,6 +188,7 @@ func (s *Store) openState(wasClean bool) error {
 	} else {
 		s.background.Go(s.runRebuild)
 	}
+	s.tablesChanged.Store(true)
 	s.background.Go(s.warm)
 	s.every(time.Second, func() { _ = s.syncLog() }, s.opts.Sync == SyncEverysec)
 	s.every(time.Duration(s.lease.spanMS)*time.Millisecond/4+1, func() { s.lease.keepAhead(s.NowMS()) }, true)

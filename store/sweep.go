@@ -102,7 +102,11 @@ func (s *Store) Sweep() (purged int, err error) {
 		}
 		s.rest(len(rows)*sweptBytes, time.Since(began))
 	}
-	s.sweep.fromMS = max(0, nowMS-sweepLag.Milliseconds())
+	from := max(0, nowMS-sweepLag.Milliseconds())
+	if from < s.sweep.fromMS { // the clock has gone back: rows of before that were not looked for
+		s.sweep.nextMS = 0
+	}
+	s.sweep.fromMS = from
 	return purged, nil
 }
 

@@ -234,7 +234,7 @@ func (r *Repair) work(ctx context.Context, t task) (again time.Duration, err err
 		return pauseIf(progress || err == nil), err
 	case shownTask:
 		err = r.askShown(ctx, t.peer)
-		return pauseIf(err == nil), err
+		return pauseIf(err == nil || !r.shown.over.Load()), err // while it doubts, not less and less
 	default:
 		before := r.counters.dropped.Load()
 		left, err := r.drop(ctx)

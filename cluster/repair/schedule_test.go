@@ -131,6 +131,7 @@ func TestWhatComesNoFurtherIsTriedLessAndLess(t *testing.T) {
 	w.adoptRing(w.document(1, 0, 1))
 	n := w.nodes[0]
 	r := w.started(0, time.Now)
+	r.shown.over.Store(true)
 	const p = ring.Partition(3)
 	n.set(keysIn(p, 1)[0], "v")
 	if err := n.store.Distrust(map[ring.Partition]version.HLC{p: n.store.LastHLC()}); err != nil {

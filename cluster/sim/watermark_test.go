@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"slices"
+
 	"cartwheel/cluster/ring"
 	"cartwheel/store"
 	"cartwheel/store/version"
@@ -36,7 +38,7 @@ func (w *world) judgeWatermarks() {
 				}
 				for i := range o.Siblings {
 					if s := &o.Siblings[i]; s.Dot.HLC <= stable {
-						w.judgeStable(d, owners, p, m, k, s)
+						w.judgeStable(owners, p, m, k, s)
 					}
 				}
 			})
@@ -48,7 +50,7 @@ func (w *world) judgeWatermarks() {
 }
 
 // judgeStable holds that all owners know of a sibling.
-func (w *world) judgeStable(d *ring.Document, owners []*machine, p ring.Partition, holder *machine, k store.Key, s *version.Sibling) {
+func (w *world) judgeStable(owners []*machine, p ring.Partition, holder *machine, k store.Key, s *version.Sibling) {
 	for _, m := range owners {
 		there := m.p.c.Store()
 		var o version.Object
@@ -59,7 +61,8 @@ func (w *world) judgeStable(d *ring.Document, owners []*machine, p ring.Partitio
 		dead := s.Tombstone || s.ExpireAtMS != 0 && s.ExpireAtMS <= there.NowMS()+margin.Milliseconds()
 		forgotten := dead && s.Dot.HLC <= there.Levels(p).Purge
 		known := o.Clock.Covers(s.Dot) || flushed || forgotten
-		if !known && w.document().Epoch == d.Epoch && !there.Refilling(p) {
+		now := w.document()
+		if !known && now != nil && slices.Contains(now.Owners[p], m.p.c.NodeID()) && !there.Refilling(p) {
 			w.violate("%s holds %v of %q, which is stable, and %s knows nothing of it", holder.name, s.Dot, k.User, m.name)
 		}
 	}
