@@ -289,6 +289,19 @@ func TestASweepMissesNothingThatIsDue(t *testing.T) {
 			"wait": func(t *rapid.T) {
 				clock.ms.Add(rapid.SampledFrom([]int64{1, 250, 4_000, 11_000, 70_000}).Draw(t, "wait"))
 			},
+			"back": func(t *rapid.T) { // the first sweep after that does not look for rows of then
+				clock.ms.Add(-300_000)
+				due["i"] = clock.ms.Load() + 1_000
+				if err := commit(s, 0, "i", write{value: "v", expireAtMS: due["i"]}); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.checkpoint(); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := s.Sweep(); err != nil {
+					t.Fatal(err)
+				}
+			},
 			"sweep": func(t *rapid.T) {
 				if _, err := s.Sweep(); err != nil {
 					t.Fatal(err)

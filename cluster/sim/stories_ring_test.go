@@ -10,32 +10,6 @@ import (
 	"cartwheel/cluster/sabotage"
 )
 
-// movedTo waits until a node that is to get partitions knows, as the first of all, that it has one of them.
-// It returns how that has moved, and the document before.
-func (w *world) movedTo(heir *machine) (moved *ring.Move, before *ring.Document) {
-	before = heir.p.c.Document()
-	for end := w.since() + 10*time.Second; w.since() < end; time.Sleep(10 * time.Microsecond) {
-		d := heir.p.c.Document()
-		for i, m := range before.Moves {
-			if m.To == heir.id && slices.Contains(d.Owners[m.Partition], heir.id) {
-				return &before.Moves[i], before
-			}
-		}
-		before = d
-	}
-	return nil, nil
-}
-
-// keysOf are so many keys of a partition.
-func (w *world) keysOf(p ring.Partition, n int) (keys []string) {
-	for i := 0; len(keys) < n; i++ {
-		if key := fmt.Sprintf("s.key%d", i); ring.PartitionOf(ring.SlotOf([]byte(key)), w.plan.partitions) == p {
-			keys = append(keys, key)
-		}
-	}
-	return keys
-}
-
 // Stories of the ring, and of what moves and is compared.
 var ringStories = []story{
 	{
@@ -173,4 +147,30 @@ var ringStories = []story{
 			w.pause(time.Second)
 		},
 	},
+}
+
+// movedTo waits until a node that is to get partitions knows, as the first of all, that it has one of them.
+// It returns how that has moved, and the document before.
+func (w *world) movedTo(heir *machine) (moved *ring.Move, before *ring.Document) {
+	before = heir.p.c.Document()
+	for end := w.since() + 10*time.Second; w.since() < end; time.Sleep(10 * time.Microsecond) {
+		d := heir.p.c.Document()
+		for i, m := range before.Moves {
+			if m.To == heir.id && slices.Contains(d.Owners[m.Partition], heir.id) {
+				return &before.Moves[i], before
+			}
+		}
+		before = d
+	}
+	return nil, nil
+}
+
+// keysOf are so many keys of a partition.
+func (w *world) keysOf(p ring.Partition, n int) (keys []string) {
+	for i := 0; len(keys) < n; i++ {
+		if key := fmt.Sprintf("s.key%d", i); ring.PartitionOf(ring.SlotOf([]byte(key)), w.plan.partitions) == p {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }

@@ -60,9 +60,10 @@ func (w *world) judgeStable(owners []*machine, p ring.Partition, holder *machine
 		flushed := there.FlushMarks()[k.DB] >= s.Written
 		dead := s.Tombstone || s.ExpireAtMS != 0 && s.ExpireAtMS <= there.NowMS()+margin.Milliseconds()
 		forgotten := dead && s.Dot.HLC <= there.Levels(p).Purge
-		known := o.Clock.Covers(s.Dot) || flushed || forgotten
-		now := w.document()
-		if !known && now != nil && slices.Contains(now.Owners[p], m.p.c.NodeID()) && !there.Refilling(p) {
+		if o.Clock.Covers(s.Dot) || flushed || forgotten {
+			continue
+		}
+		if now := w.document(); now != nil && slices.Contains(now.Owners[p], m.p.c.NodeID()) && !there.Refilling(p) {
 			w.violate("%s holds %v of %q, which is stable, and %s knows nothing of it", holder.name, s.Dot, k.User, m.name)
 		}
 	}
