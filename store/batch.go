@@ -35,8 +35,8 @@ const batchBytesMax = 4 << 20
 // counts, and Pebble gets the rows in their order: an insertion into its
 // skiplist then begins near the one before, which halves what it costs.
 type rowBatch struct {
-	keys  []byte // of the rows, one after the other
-	rows  []rowChange
+	pages []*rowPage
+	count int        // of the rows in them
 	order []rowOrder // memory for sorted
 	bytes int
 	// gone are the ranges of rows that go, before rows: pairs of the first row
@@ -56,8 +56,16 @@ type rowChain struct {
 	count int32
 }
 
+// A rowPage is some rows: a batch that grows does not move those that it has, which takes milliseconds where they are many.
+type rowPage struct {
+	rows [rowsPerPage]rowChange
+	keys []byte // of the rows, one after the other
+}
+
+const rowsPerPage = 256
+
 type rowChange struct {
-	from, to int    // the key in keys
+	from, to int    // the key in its page's keys
 	value    []byte // must not change any more
 	remove   bool
 	before   int32 // in its chain, as last
@@ -74,20 +82,46 @@ type rowOrder struct {
 
 // key returns memory in which to append the key of the next row; add it at
 // once.
-func (b *rowBatch) key() []byte { return b.keys }
+func (b *rowBatch) key() []byte { return b.page().keys }
+
+// page returns the page of the next row.
+func (b *rowBatch) page() *rowPage {
+	if b.count == len(b.pages)*rowsPerPage {
+		p := &rowPage{}
+		if n := len(b.pages); n > 0 {
+			p.keys = make([]byte, 0, len(b.pages[n-1].keys))
+		}
+		b.pages = append(b.pages, p)
+	}
+	return b.pages[b.count/rowsPerPage]
+}
+
+// at returns a row and its key.
+func (b *rowBatch) at(i int) (*rowChange, []byte) {
+	p := b.pages[i/rowsPerPage]
+	r := &p.rows[i%rowsPerPage]
+	return r, p.keys[r.from:r.to]
+}
 
 // set and remove add a change of the row whose key was appended to key().
 func (b *rowBatch) set(keys, value []byte) { b.add(keys, value, false) }
 func (b *rowBatch) remove(keys []byte)     { b.add(keys, nil, true) }
 
 func (b *rowBatch) add(keys, value []byte, remove bool) {
-	from := len(b.keys)
-	b.keys = keys
+	from := len(b.page().keys)
 	if key := keys[from:]; key[0] == prefixExpiry && len(key) >= 9 {
 		b.expires(int64(binary.BigEndian.Uint64(key[1:])))
 	}
-	b.rows = append(b.rows, rowChange{from: from, to: len(keys), value: value, remove: remove})
-	b.bytes += len(keys) - from + len(value)
+	b.push(keys, rowChange{from: from, to: len(keys), value: value, remove: remove})
+}
+
+// push adds a row whose key is at the end of keys, which its page gets.
+func (b *rowBatch) push(keys []byte, r rowChange) {
+	p := b.page()
+	p.keys = keys
+	p.rows[b.count%rowsPerPage] = r
+	b.count++
+	b.bytes += r.to - r.from + len(r.value)
 }
 
 // removeRange makes all rows from one up to another go, those in the batch too.
@@ -95,10 +129,14 @@ func (b *rowBatch) add(keys, value []byte, remove bool) {
 func (b *rowBatch) removeRange(from, to []byte) {
 	b.gone = append(b.gone, [2][]byte{from, to})
 	b.bytes += len(from) + len(to)
-	b.rows = slices.DeleteFunc(b.rows, func(r rowChange) bool {
-		key := b.keys[r.from:r.to]
-		return bytes.Compare(key, from) >= 0 && bytes.Compare(key, to) < 0
-	})
+	before := *b
+	b.pages, b.count = nil, 0
+	for i := range before.count {
+		if r, key := before.at(i); bytes.Compare(key, from) < 0 || bytes.Compare(key, to) >= 0 {
+			b.add(append(b.key(), key...), r.value, r.remove)
+		}
+	}
+	b.bytes = before.bytes // a little too much
 }
 
 // tokenBuckets is how finely a gathered batch knows what it has.
@@ -123,8 +161,8 @@ func (b *rowBatch) chained(rows []newerRow, chain int, lower, upper []byte, afte
 		return rows
 	}
 	for at := b.chains[chain].last; at != 0; {
-		r := &b.rows[at-1]
-		if key := b.keys[r.from:r.to]; bytes.Compare(key, lower) >= 0 && bytes.Compare(key, upper) < 0 {
+		r, key := b.at(int(at - 1))
+		if bytes.Compare(key, lower) >= 0 && bytes.Compare(key, upper) < 0 {
 			rows = append(rows, newerRow{key, r.value, r.remove, after + int64(at)})
 		}
 		at = r.before
@@ -133,7 +171,7 @@ func (b *rowBatch) chained(rows []newerRow, chain int, lower, upper []byte, afte
 }
 
 // empty reports that there is nothing to commit.
-func (b *rowBatch) empty() bool { return len(b.rows) == 0 && len(b.gone) == 0 }
+func (b *rowBatch) empty() bool { return b.count == 0 && len(b.gone) == 0 }
 
 // appendTo adds the last change of each row to a batch of Pebble's, in the
 // order of the keys, and pauses from time to time.
@@ -144,8 +182,8 @@ func (b *rowBatch) appendTo(to *pebble.Batch, pause func()) error {
 		}
 	}
 	if b.chains == nil {
-		b.order = slices.Grow(b.order[:0], len(b.rows))
-		for i := range b.rows {
+		b.order = slices.Grow(b.order[:0], b.count)
+		for i := range b.count {
 			b.order = append(b.order, b.orderOf(i))
 		}
 		return b.appendSorted(to, pause)
@@ -166,8 +204,10 @@ func (b *rowBatch) appendTo(to *pebble.Batch, pause func()) error {
 func (b *rowBatch) appendChains(to *pebble.Batch, chains []rowChain, pause func()) error {
 	for _, chain := range chains {
 		b.order = b.order[:0]
-		for at := chain.last; at != 0; at = b.rows[at-1].before {
+		for at := chain.last; at != 0; {
+			r, _ := b.at(int(at - 1))
 			b.order = append(b.order, b.orderOf(int(at-1)))
+			at = r.before
 		}
 		if err := b.appendSorted(to, pause); err != nil {
 			return err
@@ -179,7 +219,8 @@ func (b *rowBatch) appendChains(to *pebble.Batch, chains []rowChain, pause func(
 // orderOf returns the place of a row.
 func (b *rowBatch) orderOf(i int) rowOrder {
 	var head [8]byte
-	copy(head[:], b.keys[b.rows[i].from:b.rows[i].to])
+	_, key := b.at(i)
+	copy(head[:], key)
 	return rowOrder{binary.BigEndian.Uint64(head[:]), int32(i)}
 }
 
@@ -190,11 +231,9 @@ func (b *rowBatch) appendSorted(to *pebble.Batch, pause func()) error {
 		if i%rowsPerPause == 0 {
 			pause()
 		}
-		r := &b.rows[o.index]
-		key := b.keys[r.from:r.to]
+		r, key := b.at(int(o.index))
 		if i+1 < len(b.order) && b.order[i+1].head == o.head {
-			next := &b.rows[b.order[i+1].index]
-			if bytes.Equal(key, b.keys[next.from:next.to]) {
+			if _, next := b.at(int(b.order[i+1].index)); bytes.Equal(key, next) {
 				continue
 			}
 		}
@@ -216,8 +255,9 @@ func (b *rowBatch) sort() {
 		if c := cmp.Compare(x.head, y.head); c != 0 {
 			return c
 		}
-		r, s := &b.rows[x.index], &b.rows[y.index]
-		if c := bytes.Compare(b.keys[r.from:r.to], b.keys[s.from:s.to]); c != 0 {
+		_, first := b.at(int(x.index))
+		_, second := b.at(int(y.index))
+		if c := bytes.Compare(first, second); c != 0 {
 			return c
 		}
 		return cmp.Compare(x.index, y.index)
@@ -230,8 +270,12 @@ func (b *rowBatch) reset() {
 		*b = rowBatch{}
 		return
 	}
-	clear(b.rows) // so that the values can be collected
-	b.keys, b.rows, b.bytes, b.gone, b.soonestMS = b.keys[:0], b.rows[:0], 0, nil, 0
+	for n := 0; n*rowsPerPage < b.count; n++ {
+		p := b.pages[n]
+		clear(p.rows[:min(b.count-n*rowsPerPage, rowsPerPage)]) // so that the values can be collected
+		p.keys = p.keys[:0]
+	}
+	b.count, b.bytes, b.gone, b.soonestMS = 0, 0, nil, 0
 }
 
 func (b *rowBatch) expires(atMS int64) {
@@ -248,15 +292,13 @@ func (b *rowBatch) gather(from *rowBatch) {
 		b.chains = new([tokenBuckets + 256]rowChain)
 	}
 	b.expires(from.soonestMS)
-	for i := range from.rows {
-		r := &from.rows[i]
-		key := from.keys[r.from:r.to]
-		at, chain := int32(len(b.rows)), &b.chains[tokenBuckets+int(key[0])]
+	for i := range from.count {
+		r, key := from.at(i)
+		at, chain := int32(b.count), &b.chains[tokenBuckets+int(key[0])]
 		if key[0] == prefixObject && len(key) >= 9 {
 			token := binary.BigEndian.Uint64(key[1:])
 			if last, known := b.index[token]; known {
-				old := &b.rows[last]
-				if bytes.Equal(key, b.keys[old.from:old.to]) {
+				if old, same := b.at(int(last)); bytes.Equal(key, same) {
 					b.bytes += len(r.value) - len(old.value)
 					old.value, old.remove = r.value, r.remove
 					continue
@@ -265,11 +307,9 @@ func (b *rowBatch) gather(from *rowBatch) {
 			chain = &b.chains[tokenBucket(ring.Token(token))]
 			b.index[token] = at // any later row of this token comes after it
 		}
-		start := len(b.keys)
-		b.keys = append(b.keys, key...)
-		b.rows = append(b.rows, rowChange{start, len(b.keys), r.value, r.remove, chain.last})
+		keys := append(b.key(), key...)
+		b.push(keys, rowChange{len(keys) - len(key), len(keys), r.value, r.remove, chain.last})
 		chain.last = at + 1
 		chain.count++
-		b.bytes += len(key) + len(r.value)
 	}
 }

@@ -34,7 +34,7 @@ import (
 type gathered struct {
 	mu      sync.Mutex     // guards what follows; innermost
 	rows    *rowBatch      // since the last checkpoint began
-	sooner  int            // 1024ths of checkpointBytes that the next comes before it is due: others each time, lest all replicas of a key write at once
+	sooner  int            // 1024ths of what makes a checkpoint that the next comes before it is due: others each time, lest all replicas of a key write at once
 	seq     uint64         // the last commit that is in the log
 	writing *checkpointing // under way, or failed; nil: none is
 
@@ -71,16 +71,17 @@ func (s *Store) commitRows(rows *rowBatch, seq uint64) error {
 	}
 	g.rows.gather(rows)
 	bytes, retiring := g.rows.bytes, g.retiring
-	most := s.checkpointBytes - s.checkpointBytes/1024*g.sooner
+	sooner := int64(g.sooner)
+	most := s.checkpointBytes - s.checkpointBytes/1024*int(sooner)
 	g.mu.Unlock()
-	length := s.commitLog.current.bytes
+	length, longest := s.commitLog.current.bytes, s.logBytes-s.logBytes/1024*sooner
 	if retiring != nil && length >= logStallTimes*s.logBytes {
 		if err := s.awaitRetired(retiring); err != nil {
 			return err
 		}
 		retiring = nil
 	}
-	if bytes < most && (length < s.logBytes || retiring != nil) {
+	if bytes < most && (length < longest || retiring != nil) {
 		return nil
 	}
 	if c := g.underWay(); c != nil {
@@ -198,7 +199,7 @@ func (s *Store) run(c *checkpointing) {
 // write gives rows to Pebble.
 func (s *Store) write(c *checkpointing) (err error) {
 	defer s.recoverPebble(&err)
-	batch := s.db.NewBatchWithSize(c.rows.bytes + 16*len(c.rows.rows))
+	batch := s.db.NewBatchWithSize(c.rows.bytes + 16*c.rows.count)
 	began := time.Now()
 	err = c.rows.appendTo(batch, func() {
 		if took := time.Since(began); took >= checkpointSlice {
@@ -447,9 +448,8 @@ func (s *Store) forgetUncommitted() {
 		all = append(all, g.writing.rows)
 	}
 	for _, rows := range append(all, g.rows) {
-		for i := 0; rows != nil && i < len(rows.rows); i++ {
-			r := &rows.rows[i]
-			row := rows.keys[r.from:r.to]
+		for i := 0; rows != nil && i < rows.count; i++ {
+			r, row := rows.at(i)
 			switch row[0] {
 			case prefixObject:
 				if k, err := parseObjectKey(row); err == nil {

@@ -47,7 +47,7 @@ type commitLog struct {
 	// Guarded by commitMu.
 	current   *segment
 	buf       []byte
-	extendsBy int // bytes
+	extendsBy int // bytes, of extension
 
 	syncing sync.Mutex // held over syncs, and by who closes segments
 
@@ -72,7 +72,6 @@ const (
 	logRecordHeader  = 8 + 4
 	logSparePrefix   = "spare-"
 	logFileSuffix    = ".log"
-	extendBytesMax   = 1 << 20
 	// logBufferBytesMax is how much memory for the forming of records is kept.
 	logBufferBytesMax = 1 << 20
 
@@ -127,7 +126,16 @@ func (l *commitLog) append(rows *rowBatch) error {
 	return nil
 }
 
-var extension [extendBytesMax]byte // zeros
+var extension [1 << 20]byte // zeros
+
+// extensionOf is by how much a log of a mode is extended at once. Each time costs SyncAlways a sync of the length too. The others
+// sync by the way, and a longer step is milliseconds in which clients wait.
+func extensionOf(mode SyncMode) int {
+	if mode == SyncAlways {
+		return len(extension)
+	}
+	return 64 << 10
+}
 
 // extend sees to it that what is written next does not make the file longer, where the
 // file is synced: its length, and where its blocks are, would have to be written too, and
@@ -278,7 +286,7 @@ type replayed struct {
 // commit in it behind a position, in order, and with where it ends; visit keeps them.
 // What it found it leaves, as segments to be retired, and it begins a new one.
 func openLog(fs vfs.FS, parent string, mode SyncMode, from logPosition, visit func(*rowBatch, logPosition) error) (*commitLog, replayed, error) {
-	l := &commitLog{fs: fs, dir: fs.PathJoin(parent, logDir), mode: mode, extendsBy: extendBytesMax}
+	l := &commitLog{fs: fs, dir: fs.PathJoin(parent, logDir), mode: mode, extendsBy: extensionOf(mode)}
 	if err := makeDir(fs, l.dir); err != nil {
 		return nil, replayed{}, fmt.Errorf("make the directory of the commit log: %w", err)
 	}

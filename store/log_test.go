@@ -252,9 +252,9 @@ func TestWhatIsGatheredIsWhatTheBatchesAreOneAfterTheOther(t *testing.T) {
 			t.Fatalf("Pebble has %v, want %v", got, model)
 		}
 		size := 0
-		for i := range gathered.rows {
-			r := &gathered.rows[i]
-			size += r.to - r.from + len(r.value)
+		for i := range gathered.count {
+			r, key := gathered.at(i)
+			size += len(key) + len(r.value)
 		}
 		if size != gathered.bytes {
 			t.Fatalf("%d bytes are counted, there are %d", gathered.bytes, size)

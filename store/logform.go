@@ -22,9 +22,9 @@ func (b *rowBatch) encode(dst []byte) []byte {
 	for _, gone := range b.gone {
 		dst = appendLogBytes(appendLogBytes(dst, gone[0]), gone[1])
 	}
-	for i := range b.rows {
-		r := &b.rows[i]
-		dst = appendLogBytes(dst, b.keys[r.from:r.to])
+	for i := range b.count {
+		r, key := b.at(i)
+		dst = appendLogBytes(dst, key)
 		if r.remove {
 			dst = append(dst, 0)
 			continue
@@ -65,7 +65,7 @@ func (b *rowBatch) decode(form []byte) error {
 		if !ok {
 			return errLogForm
 		}
-		b.add(append(b.keys, key...), value, removed)
+		b.add(append(b.key(), key...), value, removed)
 		form = rest
 	}
 	return nil

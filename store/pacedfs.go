@@ -71,11 +71,11 @@ func (s *Store) mayRestFlushing() bool {
 	return s.mayRest() && !s.gathered.fillsUp(s.checkpointBytes)
 }
 
-// fillsUp says whether an eighth of what makes a checkpoint is there.
+// fillsUp says whether half of what makes a checkpoint is there.
 func (g *gathered) fillsUp(checkpointBytes int) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.rows.bytes >= checkpointBytes/8
+	return g.rows.bytes >= checkpointBytes/2
 }
 
 // noteSublevels notes how far behind compactions are, where that may have changed.

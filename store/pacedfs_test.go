@@ -62,7 +62,7 @@ func TestWhatIsWaitedForDoesNotRest(t *testing.T) {
 			s.gathered.mu.Lock()
 			defer s.gathered.mu.Unlock()
 			rows := s.gathered.rows
-			s.gathered.rows = &rowBatch{bytes: s.checkpointBytes / 8}
+			s.gathered.rows = &rowBatch{bytes: s.checkpointBytes / 2}
 			return func() { s.gathered.rows = rows }
 		},
 	} {

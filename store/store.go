@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	iofs "io/fs"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -153,13 +154,13 @@ func (s *Store) openState(wasClean bool) error {
 	q := s.node.Partitions
 	s.locks = make([]sync.Mutex, q)
 	s.open.seq = 1
-	s.gathered.rows = &rowBatch{}
+	s.gathered.rows, s.gathered.sooner = &rowBatch{}, rand.IntN(checkpointSooner)
 	s.checkpointBytes = cmp.Or(s.opts.checkpointBytes, int(min(s.opts.MemoryBytes/10, checkpointBytesMax)))
 	s.logBytes = cmp.Or(s.opts.LogBytes, min(s.opts.MemoryBytes/2, logBytesMax))
 	if err := s.impatiently(s.replayLog); err != nil {
 		return fmt.Errorf("replay the commit log: %w", err)
 	}
-	s.commitLog.extendsBy = int(min(extendBytesMax, max(s.logBytes/4, 1)))
+	s.commitLog.extendsBy = int(min(int64(s.commitLog.extendsBy), max(s.logBytes/4, 1)))
 	s.open.rows, s.open.spare = &rowBatch{}, &rowBatch{}
 	s.counters = newCounters(q)
 	s.trees.init(q)
