@@ -47,7 +47,7 @@ type commitLog struct {
 	// Guarded by commitMu.
 	current   *segment
 	buf       []byte
-	extendsBy int // bytes, of extension
+	extendsBy int // bytes
 
 	syncing sync.Mutex // held over syncs, and by who closes segments
 
@@ -72,6 +72,7 @@ const (
 	logRecordHeader  = 8 + 4
 	logSparePrefix   = "spare-"
 	logFileSuffix    = ".log"
+	extendBytesMax   = 1 << 20
 	// logBufferBytesMax is how much memory for the forming of records is kept.
 	logBufferBytesMax = 1 << 20
 
@@ -126,33 +127,29 @@ func (l *commitLog) append(rows *rowBatch) error {
 	return nil
 }
 
-var extension [1 << 20]byte // zeros
-
-// extensionOf is by how much a log of a mode is extended at once. Each time costs SyncAlways a sync of the length too. The others
-// sync by the way, and a longer step is milliseconds in which clients wait.
-func extensionOf(mode SyncMode) int {
-	if mode == SyncAlways {
-		return len(extension)
-	}
-	return 64 << 10
-}
+var extension [extendBytesMax]byte // zeros
 
 // extend sees to it that what is written next does not make the file longer, where the
 // file is synced: its length, and where its blocks are, would have to be written too, and
-// others that write wait for that. In place it is the bytes alone.
+// others that write wait for that. In place it is the bytes alone. SyncEverysec has its blocks found when it is synced: to write
+// them twice would cost more, and commits would wait some milliseconds for each extension.
 func (l *commitLog) extend(by int) error {
 	g := l.current
 	if l.mode == SyncNo || g.bytes+int64(by) <= g.extent {
 		return nil
 	}
-	zeros := extension[:l.extendsBy]
-	if by > len(zeros) {
-		zeros = make([]byte, by)
+	extent := g.extent + int64(max(l.extendsBy, by))
+	zeros := extension[:1]
+	if l.mode == SyncAlways {
+		zeros = extension[:l.extendsBy]
+		if by > len(zeros) {
+			zeros = make([]byte, by)
+		}
 	}
-	if _, err := g.file.WriteAt(zeros, g.extent); err != nil {
+	if _, err := g.file.WriteAt(zeros, extent-int64(len(zeros))); err != nil {
 		return err
 	}
-	g.extent += int64(len(zeros))
+	g.extent = extent
 	return nil
 }
 
@@ -286,7 +283,7 @@ type replayed struct {
 // commit in it behind a position, in order, and with where it ends; visit keeps them.
 // What it found it leaves, as segments to be retired, and it begins a new one.
 func openLog(fs vfs.FS, parent string, mode SyncMode, from logPosition, visit func(*rowBatch, logPosition) error) (*commitLog, replayed, error) {
-	l := &commitLog{fs: fs, dir: fs.PathJoin(parent, logDir), mode: mode, extendsBy: extensionOf(mode)}
+	l := &commitLog{fs: fs, dir: fs.PathJoin(parent, logDir), mode: mode, extendsBy: extendBytesMax}
 	if err := makeDir(fs, l.dir); err != nil {
 		return nil, replayed{}, fmt.Errorf("make the directory of the commit log: %w", err)
 	}
