@@ -42,6 +42,10 @@ type operation struct {
 	seq      uint64
 	renews   int
 
+	// guarded by Coordinator.young.mu
+	young        bool // it is in its list
+	older, newer *operation
+
 	// of a read
 	object     *version.Object // the caller's; of this node, and then merged
 	own        store.Levels    // of this node, before its object was read
@@ -211,10 +215,12 @@ func (op *operation) counts(p *peer) bool {
 	return false
 }
 
-// tell tells done how the operation ended; the caller holds mu, and has set
-// ended. It returns what is to be called without mu.
+// tell tells done how the operation ended; the caller holds mu, and a reference beside that of the young. It returns what is to be called without mu.
 func (op *operation) tell(err error) (notify func()) {
 	op.ended = true
+	if op.c.young.remove(op) {
+		op.refs--
+	}
 	if op.told {
 		return nil
 	}

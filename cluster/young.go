@@ -9,13 +9,14 @@ import (
 
 // The young are the operations that wait for others, in the order in which they
 // began. Those that wait longer than is usual are hurried: a further node is
-// asked. And writes are parked here that have lost those that were to answer, until they are sent again.
+// asked. One that ends is not kept: its memory is wanted again while it is still in the processor's caches. And writes are parked here that have lost those that were to answer, until they are sent again.
 type young struct {
 	wake chan struct{} // has runHurry tick
 
 	mu      sync.Mutex // guards what follows
-	ops     [kinds][]*operation
+	ops     [kinds]youngList
 	parked  []*operation
+	added   bool // since the last rest
 	ticking bool // runHurry does
 	closed  bool
 }
@@ -28,12 +29,50 @@ const (
 	idleHurriesMax = 4
 )
 
+// A youngList is operations, linked by older and newer.
+type youngList struct {
+	oldest, newest *operation
+}
+
 // add takes a reference to the operation that the caller has counted.
 func (y *young) add(op *operation) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	y.ops[op.kind] = append(y.ops[op.kind], op)
+	l := &y.ops[op.kind]
+	op.young, op.older = true, l.newest
+	if l.newest == nil {
+		l.oldest = op
+	} else {
+		l.newest.newer = op
+	}
+	l.newest = op
+	y.added = true
 	y.tick()
+}
+
+// remove takes the operation out, if it is in, and gives the reference back to the caller.
+func (y *young) remove(op *operation) bool {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if !op.young {
+		return false
+	}
+	y.ops[op.kind].unlink(op)
+	return true
+}
+
+func (l *youngList) unlink(op *operation) {
+	if op.older == nil {
+		l.oldest = op.newer
+	} else {
+		op.older.newer = op.newer
+	}
+	if op.newer == nil {
+		l.newest = op.older
+	} else {
+		op.newer.older = op.older
+	}
+	op.young, op.older, op.newer = false, nil, nil
 }
 
 // tick has runHurry tick; the caller holds mu.
@@ -84,7 +123,8 @@ func (y *young) close() {
 func (y *young) rest() bool {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	y.ticking = len(y.ops[kindRead])+len(y.ops[kindWrite])+len(y.parked) > 0
+	y.ticking = y.added || y.ops[kindRead].oldest != nil || y.ops[kindWrite].oldest != nil || len(y.parked) > 0
+	y.added = false
 	return !y.ticking
 }
 
@@ -92,14 +132,11 @@ func (y *young) rest() bool {
 func (y *young) take(k kind, before time.Duration, into []*operation) []*operation {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	ops, n := y.ops[k], 0
-	for n < len(ops) && ops[n].began < before {
-		n++
+	l := &y.ops[k]
+	for op := l.oldest; op != nil && op.began < before; op = l.oldest {
+		l.unlink(op)
+		into = append(into, op)
 	}
-	into = append(into, ops[:n]...)
-	rest := copy(ops, ops[n:])
-	clear(ops[rest:])
-	y.ops[k] = ops[:rest]
 	return into
 }
 

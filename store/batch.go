@@ -48,7 +48,8 @@ type rowBatch struct {
 	// objects' rows, and one for each first byte of the others.
 	chains *[tokenBuckets + 256]rowChain
 	// index has, for each token of an object's row, the last row of it; for gather.
-	index map[uint64]int32
+	index   map[uint64]int32
+	fetched byte // nothing: so that fetch is not left out
 }
 
 type rowChain struct {
@@ -284,6 +285,23 @@ func (b *rowBatch) expires(atMS int64) {
 	}
 }
 
+// fetchedRows is how many rows gather waits for the memory of at once.
+const fetchedRows = 32
+
+// fetch reads what gather will read for some rows of a batch. One by one, it would wait for memory each time.
+func (b *rowBatch) fetch(from *rowBatch, first, end int) {
+	for i := first; i < end; i++ {
+		_, key := from.at(i)
+		if key[0] != prefixObject || len(key) < 9 {
+			continue
+		}
+		if last, known := b.index[binary.BigEndian.Uint64(key[1:])]; known {
+			_, same := b.at(int(last))
+			b.fetched ^= same[0]
+		}
+	}
+}
+
 // gather adds the changes of another batch, which has no ranges, to this one, which
 // has been made by gather only. An object's row that is in it already is replaced.
 func (b *rowBatch) gather(from *rowBatch) {
@@ -293,6 +311,9 @@ func (b *rowBatch) gather(from *rowBatch) {
 	}
 	b.expires(from.soonestMS)
 	for i := range from.count {
+		if i%fetchedRows == 0 {
+			b.fetch(from, i, min(i+fetchedRows, from.count))
+		}
 		r, key := from.at(i)
 		at, chain := int32(b.count), &b.chains[tokenBuckets+int(key[0])]
 		if key[0] == prefixObject && len(key) >= 9 {
