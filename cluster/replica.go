@@ -187,7 +187,7 @@ func (h *handling) put(i int, payload []byte) {
 	var m put
 	err := m.parse(payload)
 	if err == nil {
-		err = h.sent.Decode(append([]byte(nil), m.text...))
+		err = h.sent.Decode(m.text) // whoever keeps it encodes it
 	}
 	if err != nil {
 		h.refuse(i, err.Error())

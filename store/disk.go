@@ -43,6 +43,11 @@ func (d *diskGauge) update(s *Store) {
 	}
 }
 
+// spare returns how much may be taken of the disk that is not needed: a small part of what is free above the reserve.
+func (d *diskGauge) spare(reserveBytes int64) int64 {
+	return max(0, int64(d.free.Load())-max(0, reserveBytes)) / 16
+}
+
 func (d *diskGauge) check(onlyDeletes bool) error {
 	switch state := d.state.Load(); {
 	case state == diskRoomy, state == diskTight && onlyDeletes:

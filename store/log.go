@@ -62,8 +62,12 @@ type segment struct {
 	name   string
 	file   vfs.File
 	bytes  int64
-	extent int64       // of the file
-	dirty  atomic.Bool // written since it was synced
+	extent atomic.Int64 // of the file; commitMu guards its changes
+	dirty  atomic.Bool  // written since it was synced
+
+	// Guarded by commitLog.syncing.
+	reserved int64 // blocks are found up to there
+	seen     int64 // the extent when reserve saw it last
 }
 
 const (
@@ -73,6 +77,8 @@ const (
 	logSparePrefix   = "spare-"
 	logFileSuffix    = ".log"
 	extendBytesMax   = 1 << 20
+	reserveTimes     = 4 // what has been written since the last time
+	reserveBytesMax  = 64 << 20
 	// logBufferBytesMax is how much memory for the forming of records is kept.
 	logBufferBytesMax = 1 << 20
 
@@ -131,14 +137,14 @@ var extension [extendBytesMax]byte // zeros
 
 // extend sees to it that what is written next does not make the file longer, where the
 // file is synced: its length, and where its blocks are, would have to be written too, and
-// others that write wait for that. In place it is the bytes alone. SyncEverysec has its blocks found when it is synced: to write
+// others that write wait for that. In place it is the bytes alone. SyncEverysec leaves it to reserve to find blocks: to write
 // them twice would cost more, and commits would wait some milliseconds for each extension.
 func (l *commitLog) extend(by int) error {
 	g := l.current
-	if l.mode == SyncNo || g.bytes+int64(by) <= g.extent {
+	if l.mode == SyncNo || g.bytes+int64(by) <= g.extent.Load() {
 		return nil
 	}
-	extent := g.extent + int64(max(l.extendsBy, by))
+	extent := g.extent.Load() + int64(max(l.extendsBy, by))
 	zeros := extension[:1]
 	if l.mode == SyncAlways {
 		zeros = extension[:l.extendsBy]
@@ -149,8 +155,32 @@ func (l *commitLog) extend(by int) error {
 	if _, err := g.file.WriteAt(zeros, extent-int64(len(zeros))); err != nil {
 		return err
 	}
-	g.extent = extent
+	g.extent.Store(extent)
 	return nil
+}
+
+// reserve has the file system find blocks, of so many bytes at most, for what is going to be written, if it goes on as it has since the
+// last call. Else it finds them while it syncs, and keeps who writes waiting.
+func (l *commitLog) reserve(bytesMax int64) {
+	l.syncing.Lock()
+	defer l.syncing.Unlock()
+	l.mu.Lock()
+	live := l.live
+	l.mu.Unlock()
+	if len(live) == 0 { // it is closed
+		return
+	}
+	g := live[len(live)-1]
+	extent := g.extent.Load()
+	from := max(g.reserved, extent)
+	to := extent + min(reserveTimes*(extent-g.seen), reserveBytesMax, bytesMax)
+	g.seen = extent
+	if to <= from {
+		return
+	}
+	if err := g.file.Preallocate(from, to-from); err == nil { // it is only sooner than else
+		g.reserved = to
+	}
 }
 
 func (g *segment) checksum(b []byte) uint64 {
@@ -214,7 +244,9 @@ func (g *segment) begin(before logPosition) error {
 	if err != nil {
 		return err
 	}
-	g.bytes, g.extent = logSegmentHeader, max(info.Size(), logSegmentHeader)
+	g.bytes = logSegmentHeader
+	g.extent.Store(max(info.Size(), logSegmentHeader))
+	g.seen = g.extent.Load()
 	g.dirty.Store(true)
 	_, err = g.file.Write(header)
 	return err

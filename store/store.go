@@ -191,7 +191,11 @@ func (s *Store) openState(wasClean bool) error {
 	}
 	s.tablesChanged.Store(true)
 	s.background.Go(s.warm)
-	s.every(time.Second, func() { _ = s.syncLog() }, s.opts.Sync == SyncEverysec)
+	s.every(time.Second, func() {
+		if s.syncLog() == nil {
+			s.commitLog.reserve(s.disk.spare(s.opts.DiskReserveBytes))
+		}
+	}, s.opts.Sync == SyncEverysec)
 	s.every(time.Duration(s.lease.spanMS)*time.Millisecond/4+1, func() { s.lease.keepAhead(s.NowMS()) }, true)
 	s.every(diskInterval, func() { s.disk.update(s) }, true)
 	s.every(time.Second, s.noteSublevels, true)

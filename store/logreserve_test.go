@@ -1,0 +1,75 @@
+package store
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// A reservingFS tells what blocks its files are asked to find, from where to where.
+type reservingFS struct {
+	vfs.FS
+	asked *[][2]int64
+}
+
+func (fs reservingFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := fs.FS.Create(name, category)
+	return reservingFile{f, fs.asked}, err
+}
+
+type reservingFile struct {
+	vfs.File
+	asked *[][2]int64
+}
+
+func (f reservingFile) Preallocate(offset, length int64) error {
+	*f.asked = append(*f.asked, [2]int64{offset, offset + length})
+	return nil
+}
+
+// Blocks are found for some times what has been written, ahead of it, and each once.
+func TestTheLogHasBlocksFoundForWhatIsToBeWritten(t *testing.T) {
+	const mb = 1 << 20
+	var asked [][2]int64
+	_, l := logged(t, reservingFS{vfs.NewMem(), &asked})
+	defer l.close()
+	write := func(bytes int) {
+		rows := &rowBatch{}
+		rows.set(append(rows.key(), "okey"...), make([]byte, bytes))
+		if err := l.append(rows); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect := func(what string, bytesMax int64, want ...[2]int64) {
+		t.Helper()
+		asked = nil
+		l.reserve(bytesMax)
+		if !slices.Equal(asked, want) {
+			t.Errorf("%s: blocks of %v are to be found, want %v", what, asked, want)
+		}
+	}
+	const head = logSegmentHeader
+	expect("nothing was written", mb<<10)
+	write(100)
+	expect("the first megabyte is begun", mb<<10, [2]int64{head + mb, head + 5*mb})
+	expect("nothing was written since", mb<<10)
+	write(mb - 1000)
+	expect("it is full", mb<<10)
+	write(1000)
+	expect("the second is begun", mb<<10, [2]int64{head + 5*mb, head + 6*mb})
+	write(mb - 50)
+	expect("the disk has no room to spare", 0)
+	write(mb - 50)
+	expect("and little", 3*mb, [2]int64{head + 6*mb, head + 7*mb})
+	for range 40 {
+		write(mb - 50)
+	}
+	extent := l.current.extent.Load()
+	expect("much was written", mb<<10, [2]int64{extent, extent + reserveBytesMax})
+	if err := l.rotate(); err != nil {
+		t.Fatal(err)
+	}
+	write(100)
+	expect("another segment is begun", mb<<10, [2]int64{head + mb, head + 5*mb})
+}
