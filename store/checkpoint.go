@@ -226,7 +226,7 @@ func (s *Store) write(c *checkpointing) (err error) {
 // wait behind it, nor behind those of other nodes on the same machine.
 const (
 	checkpointSlice = 500 * time.Microsecond
-	checkpointRests = 4
+	checkpointRests = 8
 )
 
 // pauseCheckpoint waits, where it may, until somebody wants the checkpoint.

@@ -11,7 +11,7 @@ import (
 // long as it keeps up and nobody waits for it.
 const (
 	pacedBytes  = 64 << 10              // a slice
-	pacedRests  = 3                     // as long as a slice took, so many times
+	pacedRests  = 7                     // as long as a slice took, so many times
 	pacedMax    = 20 * time.Millisecond // a rest
 	pacedLevels = 12                    // sublevels of level 0 from which it does not rest; Pebble compacts from 8 on
 )
