@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"cartwheel/cluster/quorum"
+	"cartwheel/cluster/ring"
 	"cartwheel/store/version"
 )
 
@@ -31,6 +32,16 @@ func TestANodeThatCannotTakeTheRingHoldsUpNobody(t *testing.T) {
 				return nil
 			}))
 		}
+	})
+	until(t, "nobody who has just started doubts what it has", func() bool {
+		return !slices.ContainsFunc(w.nodes, func(c *Coordinator) bool {
+			for p := range c.view.Load().places {
+				if c.untrusted(ring.Partition(p)) {
+					return true
+				}
+			}
+			return false
+		})
 	})
 	full.Store(true)
 	before := w.node(deaf).view.Load().epoch

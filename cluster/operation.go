@@ -31,7 +31,7 @@ type operation struct {
 	round    uint8 // requests of earlier rounds end without effect
 	ended    bool
 	told     bool // done has been told, or needs not be
-	refs     int  // requests under way, and one for whoever starts it, one for the list of the young
+	refs     int  // requests under way, and one for whoever starts it, one for the list of the young, one while it is parked
 	v        *view
 	place    *place
 	tally    quorum.Tally

@@ -9,11 +9,13 @@ import (
 
 // The young are the operations that wait for others, in the order in which they
 // began. Those that wait longer than is usual are hurried: a further node is
-// asked. One that ends is not kept: its memory is wanted again while it is still in the processor's caches. And writes are parked here that have lost those that were to answer, until they are sent again.
+// asked. One that ends is not kept: its memory is wanted again while it is still
+// in the processor's caches. And writes are parked here that have lost those that
+// were to answer, until they are sent again.
 type young struct {
 	wake chan struct{} // has runHurry tick
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards what follows; innermost, below an operation's
 	ops     [kinds]youngList
 	parked  []*operation
 	added   bool // since the last rest
@@ -25,7 +27,7 @@ const (
 	hurryTick = 5 * time.Millisecond
 	hurryMin  = 10 * time.Millisecond
 	hurryMax  = 100 * time.Millisecond
-	// idleHurriesMax is how many ticks without an operation there are until the next has to wake runHurry.
+	// idleHurriesMax is how many ticks without a new operation there are, at least, until the next has to wake runHurry.
 	idleHurriesMax = 4
 )
 
@@ -178,8 +180,11 @@ func (c *Coordinator) hurryUntilIdle() bool {
 			ops = c.young.take(k, c.uptime()-c.patience(k), ops)
 		}
 		if len(ops) == 0 {
-			if idle >= idleHurriesMax && c.young.rest() {
-				return true
+			if idle >= idleHurriesMax {
+				if c.young.rest() {
+					return true
+				}
+				idle = 0
 			}
 			continue
 		}

@@ -174,3 +174,26 @@ func TestWritesAreNotHurriedWhereAllAreSlow(t *testing.T) {
 		t.Errorf("fallbacks stood in %d times while the usual was learnt, and %d times in the next %d writes", first, then, writes)
 	}
 }
+
+// What has ended is not among the young any more, and whoever hurries them goes to sleep.
+func TestWhatHasEndedIsNotYoung(t *testing.T) {
+	w := newWorldOf(t, 3, 3, quiet)
+	c := w.nodes[0]
+	present := func() (are, ticking bool) {
+		c.young.mu.Lock()
+		defer c.young.mu.Unlock()
+		for _, l := range c.young.ops {
+			are = are || l.oldest != nil || l.newest != nil
+		}
+		return are, c.young.ticking
+	}
+	for i := range 100 {
+		key := fmt.Sprint("k", i)
+		mustSet(t, c, 0, key, "v")
+		wantValue(t, c, 0, key, "v")
+		if are, _ := present(); are {
+			t.Fatalf("an operation of %q is kept", key)
+		}
+	}
+	until(t, "nobody ticks", func() bool { _, ticking := present(); return !ticking })
+}

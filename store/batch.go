@@ -53,17 +53,21 @@ type rowBatch struct {
 }
 
 type rowChain struct {
-	last  int32 // an index in rows, and 1; 0: there is none
+	last  int32 // a row's index, and 1; 0: there is none
 	count int32
 }
 
 // A rowPage is some rows: a batch that grows does not move those that it has, which takes milliseconds where they are many.
 type rowPage struct {
-	rows [rowsPerPage]rowChange
-	keys []byte // of the rows, one after the other
+	rows []rowChange // rowsPerPage at most
+	keys []byte      // of the rows, one after the other
 }
 
-const rowsPerPage = 256
+const (
+	rowsPerPage = 256
+	// pageKeepBytes is how much memory for keys an empty page keeps, or begins with.
+	pageKeepBytes = 64 << 10
+)
 
 type rowChange struct {
 	from, to int    // the key in its page's keys
@@ -90,7 +94,8 @@ func (b *rowBatch) page() *rowPage {
 	if b.count == len(b.pages)*rowsPerPage {
 		p := &rowPage{}
 		if n := len(b.pages); n > 0 {
-			p.keys = make([]byte, 0, len(b.pages[n-1].keys))
+			p.rows = make([]rowChange, 0, rowsPerPage)
+			p.keys = make([]byte, 0, min(len(b.pages[n-1].keys), pageKeepBytes))
 		}
 		b.pages = append(b.pages, p)
 	}
@@ -120,7 +125,7 @@ func (b *rowBatch) add(keys, value []byte, remove bool) {
 func (b *rowBatch) push(keys []byte, r rowChange) {
 	p := b.page()
 	p.keys = keys
-	p.rows[b.count%rowsPerPage] = r
+	p.rows = append(p.rows, r)
 	b.count++
 	b.bytes += r.to - r.from + len(r.value)
 }
@@ -273,8 +278,11 @@ func (b *rowBatch) reset() {
 	}
 	for n := 0; n*rowsPerPage < b.count; n++ {
 		p := b.pages[n]
-		clear(p.rows[:min(b.count-n*rowsPerPage, rowsPerPage)]) // so that the values can be collected
-		p.keys = p.keys[:0]
+		clear(p.rows) // so that the values can be collected
+		p.rows, p.keys = p.rows[:0], p.keys[:0]
+		if cap(p.keys) > pageKeepBytes {
+			p.keys = nil
+		}
 	}
 	b.count, b.bytes, b.gone, b.soonestMS = 0, 0, nil, 0
 }

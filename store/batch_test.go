@@ -23,7 +23,8 @@ func TestBatchKeepsTheLastChangeOfEachRow(t *testing.T) {
 		model := map[string]string{}
 		rows := &rowBatch{}
 		for round := range 3 {
-			for i := range rapid.IntRange(0, 40).Draw(t, "changes") {
+			most := rapid.SampledFrom([]int{40, 40, 3 * rowsPerPage}).Draw(t, "most")
+			for i := range rapid.IntRange(0, most).Draw(t, "changes") {
 				key := rapid.SampledFrom([]string{"oaaaaaaaa", "oaaaaaaaab", "oaaaaaaab", "o", "xb", "m1", "q", "oz"}).Draw(t, "key")
 				switch rapid.IntRange(0, 9).Draw(t, "kind") {
 				case 0:

@@ -44,7 +44,7 @@ type gathered struct {
 const (
 	// checkpointBytesMax is how much is gathered between two checkpoints.
 	checkpointBytesMax = 24 << 20
-	// checkpointSooner is by how many 1024ths of that, at most, one comes sooner.
+	// checkpointSooner is by how many 1024ths, at most, one comes sooner, be it for what is gathered or for the log.
 	checkpointSooner = 256
 	// logBytesMax is how long the log becomes before a checkpoint.
 	logBytesMax = 128 << 20

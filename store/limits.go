@@ -18,6 +18,7 @@ func (s *Store) Limits() [][2]string {
 		{"store-batch-bytes-max", batchBytesMax},
 		{"store-checkpoint-bytes-max", int64(s.checkpointBytes)},
 		{"store-log-bytes-max", s.logBytes},
+		{"store-log-reserve-bytes-max", min(reserveBytesMax, s.logBytes)},
 		{"store-log-bytes-most", logStallTimes * s.logBytes}, // where commits wait
 		{"store-memtables-max", memtablesMax},
 		{"store-sublevels-max", sublevelsMax},

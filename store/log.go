@@ -48,6 +48,7 @@ type commitLog struct {
 	current   *segment
 	buf       []byte
 	extendsBy int // bytes
+	byZeros   bool
 
 	syncing sync.Mutex // held over syncs, and by who closes segments
 
@@ -137,8 +138,9 @@ var extension [extendBytesMax]byte // zeros
 
 // extend sees to it that what is written next does not make the file longer, where the
 // file is synced: its length, and where its blocks are, would have to be written too, and
-// others that write wait for that. In place it is the bytes alone. SyncEverysec leaves it to reserve to find blocks: to write
-// them twice would cost more, and commits would wait some milliseconds for each extension.
+// others that write wait for that. In place it is the bytes alone. Where it is synced
+// once a second only, it is left to reserve to find blocks: to write them twice would cost more, and commits would wait
+// some milliseconds for each extension.
 func (l *commitLog) extend(by int) error {
 	g := l.current
 	if l.mode == SyncNo || g.bytes+int64(by) <= g.extent.Load() {
@@ -146,7 +148,7 @@ func (l *commitLog) extend(by int) error {
 	}
 	extent := g.extent.Load() + int64(max(l.extendsBy, by))
 	zeros := extension[:1]
-	if l.mode == SyncAlways {
+	if l.byZeros {
 		zeros = extension[:l.extendsBy]
 		if by > len(zeros) {
 			zeros = make([]byte, by)
@@ -160,20 +162,20 @@ func (l *commitLog) extend(by int) error {
 }
 
 // reserve has the file system find blocks, of so many bytes at most, for what is going to be written, if it goes on as it has since the
-// last call. Else it finds them while it syncs, and keeps who writes waiting.
-func (l *commitLog) reserve(bytesMax int64) {
+// last call, and not beyond the segment's usual end. Else it finds them while it syncs, and keeps who writes waiting.
+func (l *commitLog) reserve(bytesMax, segmentBytes int64) {
 	l.syncing.Lock()
 	defer l.syncing.Unlock()
 	l.mu.Lock()
 	live := l.live
 	l.mu.Unlock()
-	if len(live) == 0 { // it is closed
+	if len(live) == 0 || l.byZeros { // it is closed, or has them found already
 		return
 	}
 	g := live[len(live)-1]
 	extent := g.extent.Load()
 	from := max(g.reserved, extent)
-	to := extent + min(reserveTimes*(extent-g.seen), reserveBytesMax, bytesMax)
+	to := min(extent+min(reserveTimes*(extent-g.seen), reserveBytesMax, bytesMax), segmentBytes)
 	g.seen = extent
 	if to <= from {
 		return
@@ -315,7 +317,7 @@ type replayed struct {
 // commit in it behind a position, in order, and with where it ends; visit keeps them.
 // What it found it leaves, as segments to be retired, and it begins a new one.
 func openLog(fs vfs.FS, parent string, mode SyncMode, from logPosition, visit func(*rowBatch, logPosition) error) (*commitLog, replayed, error) {
-	l := &commitLog{fs: fs, dir: fs.PathJoin(parent, logDir), mode: mode, extendsBy: extendBytesMax}
+	l := &commitLog{fs: fs, dir: fs.PathJoin(parent, logDir), mode: mode, extendsBy: extendBytesMax, byZeros: mode == SyncAlways}
 	if err := makeDir(fs, l.dir); err != nil {
 		return nil, replayed{}, fmt.Errorf("make the directory of the commit log: %w", err)
 	}

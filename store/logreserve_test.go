@@ -31,6 +31,7 @@ func (f reservingFile) Preallocate(offset, length int64) error {
 // Blocks are found for some times what has been written, ahead of it, and each once.
 func TestTheLogHasBlocksFoundForWhatIsToBeWritten(t *testing.T) {
 	const mb = 1 << 20
+	segmentBytes := int64(128 * mb)
 	var asked [][2]int64
 	_, l := logged(t, reservingFS{vfs.NewMem(), &asked})
 	defer l.close()
@@ -44,7 +45,7 @@ func TestTheLogHasBlocksFoundForWhatIsToBeWritten(t *testing.T) {
 	expect := func(what string, bytesMax int64, want ...[2]int64) {
 		t.Helper()
 		asked = nil
-		l.reserve(bytesMax)
+		l.reserve(bytesMax, segmentBytes)
 		if !slices.Equal(asked, want) {
 			t.Errorf("%s: blocks of %v are to be found, want %v", what, asked, want)
 		}
@@ -67,6 +68,9 @@ func TestTheLogHasBlocksFoundForWhatIsToBeWritten(t *testing.T) {
 	}
 	extent := l.current.extent.Load()
 	expect("much was written", mb<<10, [2]int64{extent, extent + reserveBytesMax})
+	segmentBytes = extent + 5*mb
+	write(mb - 50)
+	expect("it ends soon", mb<<10)
 	if err := l.rotate(); err != nil {
 		t.Fatal(err)
 	}

@@ -58,6 +58,8 @@ type Options struct {
 	Now func() time.Time
 	// Sync is the durability mode. Default: SyncEverysec.
 	Sync SyncMode
+	// SyncedOften says that Sync is called for many commits.
+	SyncedOften bool
 	// MemoryBytes is the budget of caches and memtables: a half of it is the
 	// object cache, with a 64th for hints, a quarter, but not more than 16 MiB,
 	// two memtables, and the rest Pebble's block cache.

@@ -66,7 +66,7 @@ func (s *Store) mayRest() bool {
 }
 
 // mayRestFlushing is mayRest for checkpoints and flushes, until whose end memory holds what they write: they rest only
-// while little has been gathered since.
+// while less than half of the next has been gathered.
 func (s *Store) mayRestFlushing() bool {
 	return s.mayRest() && !s.gathered.fillsUp(s.checkpointBytes)
 }

@@ -53,6 +53,12 @@ func TestWhatIsWaitedForDoesNotRest(t *testing.T) {
 	if !s.mayRest() || !s.mayRestFlushing() {
 		t.Fatal("an idle store is in a hurry")
 	}
+	rows := s.gathered.rows
+	s.gathered.rows = &rowBatch{bytes: s.checkpointBytes/2 - 1}
+	if !s.mayRestFlushing() {
+		t.Error("it is in a hurry before half of the next checkpoint is gathered")
+	}
+	s.gathered.rows = rows
 	for name, hurry := range map[string]func() (done func()){
 		"a store that opens":     func() func() { s.opened.Store(false); return func() { s.opened.Store(true) } },
 		"compactions are behind": func() func() { s.sublevels.Store(pacedLevels); return func() { s.sublevels.Store(0) } },

@@ -160,6 +160,7 @@ func (s *Store) openState(wasClean bool) error {
 	if err := s.impatiently(s.replayLog); err != nil {
 		return fmt.Errorf("replay the commit log: %w", err)
 	}
+	s.commitLog.byZeros = s.commitLog.byZeros || s.opts.SyncedOften
 	s.commitLog.extendsBy = int(min(extendBytesMax, max(s.logBytes/4, 1)))
 	s.open.rows, s.open.spare = &rowBatch{}, &rowBatch{}
 	s.counters = newCounters(q)
@@ -193,7 +194,7 @@ func (s *Store) openState(wasClean bool) error {
 	s.background.Go(s.warm)
 	s.every(time.Second, func() {
 		if s.syncLog() == nil {
-			s.commitLog.reserve(s.disk.spare(s.opts.DiskReserveBytes))
+			s.commitLog.reserve(s.disk.spare(s.opts.DiskReserveBytes), s.logBytes)
 		}
 	}, s.opts.Sync == SyncEverysec)
 	s.every(time.Duration(s.lease.spanMS)*time.Millisecond/4+1, func() { s.lease.keepAhead(s.NowMS()) }, true)
