@@ -144,6 +144,7 @@ func Start(ctx context.Context, opts Options) (_ *Coordinator, err error) {
 	c.serving, c.cancel = context.WithCancel(context.Background())
 	c.view.Store(&view{alone: true})
 	opts.Store.Watermark = c.watermark
+	opts.Store.SyncedOften = opts.SyncOne
 	if c.store, err = store.Open(opts.Store); err != nil {
 		return nil, err
 	}

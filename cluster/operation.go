@@ -215,7 +215,8 @@ func (op *operation) counts(p *peer) bool {
 	return false
 }
 
-// tell tells done how the operation ended; the caller holds mu, and a reference beside that of the young. It returns what is to be called without mu.
+// tell tells done how the operation ended; the caller holds mu, and a reference
+// beside that of the young. It returns what is to be called without mu.
 func (op *operation) tell(err error) (notify func()) {
 	op.ended = true
 	if op.c.young.remove(op) {

@@ -57,7 +57,8 @@ type rowChain struct {
 	count int32
 }
 
-// A rowPage is some rows: a batch that grows does not move those that it has, which takes milliseconds where they are many.
+// A rowPage is some rows: a batch that grows does not move those that it has, which
+// takes milliseconds where they are many.
 type rowPage struct {
 	rows []rowChange // rowsPerPage at most
 	keys []byte      // of the rows, one after the other

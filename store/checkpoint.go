@@ -71,10 +71,9 @@ func (s *Store) commitRows(rows *rowBatch, seq uint64) error {
 	}
 	g.rows.gather(rows)
 	bytes, retiring := g.rows.bytes, g.retiring
-	sooner := int64(g.sooner)
-	most := s.checkpointBytes - s.checkpointBytes/1024*int(sooner)
+	most, longest := s.checkpointBytes-s.checkpointBytes/1024*g.sooner, s.logBytes-s.logBytes/1024*int64(g.sooner)
 	g.mu.Unlock()
-	length, longest := s.commitLog.current.bytes, s.logBytes-s.logBytes/1024*sooner
+	length := s.commitLog.current.bytes
 	if retiring != nil && length >= logStallTimes*s.logBytes {
 		if err := s.awaitRetired(retiring); err != nil {
 			return err

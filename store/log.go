@@ -47,8 +47,8 @@ type commitLog struct {
 	// Guarded by commitMu.
 	current   *segment
 	buf       []byte
-	extendsBy int // bytes
-	byZeros   bool
+	extendsBy int  // bytes
+	byZeros   bool // it is extended by zeros, which has its blocks found: for who syncs often
 
 	syncing sync.Mutex // held over syncs, and by who closes segments
 
@@ -138,9 +138,9 @@ var extension [extendBytesMax]byte // zeros
 
 // extend sees to it that what is written next does not make the file longer, where the
 // file is synced: its length, and where its blocks are, would have to be written too, and
-// others that write wait for that. In place it is the bytes alone. Where it is synced
-// once a second only, it is left to reserve to find blocks: to write them twice would cost more, and commits would wait
-// some milliseconds for each extension.
+// others that write wait for that. In place it is the bytes alone. Where it is not synced
+// often, it is left to reserve to find blocks: to write them twice would cost more, and
+// commits would wait some milliseconds for each extension.
 func (l *commitLog) extend(by int) error {
 	g := l.current
 	if l.mode == SyncNo || g.bytes+int64(by) <= g.extent.Load() {
@@ -161,8 +161,9 @@ func (l *commitLog) extend(by int) error {
 	return nil
 }
 
-// reserve has the file system find blocks, of so many bytes at most, for what is going to be written, if it goes on as it has since the
-// last call, and not beyond the segment's usual end. Else it finds them while it syncs, and keeps who writes waiting.
+// reserve has the file system find blocks, of so many bytes at most, for what is going
+// to be written, if it goes on as it has since the last call, and not beyond the
+// segment's usual end. Else it finds them while it syncs, and keeps who writes waiting.
 func (l *commitLog) reserve(bytesMax, segmentBytes int64) {
 	l.syncing.Lock()
 	defer l.syncing.Unlock()
@@ -317,7 +318,7 @@ type replayed struct {
 // commit in it behind a position, in order, and with where it ends; visit keeps them.
 // What it found it leaves, as segments to be retired, and it begins a new one.
 func openLog(fs vfs.FS, parent string, mode SyncMode, from logPosition, visit func(*rowBatch, logPosition) error) (*commitLog, replayed, error) {
-	l := &commitLog{fs: fs, dir: fs.PathJoin(parent, logDir), mode: mode, extendsBy: extendBytesMax, byZeros: mode == SyncAlways}
+	l := &commitLog{fs: fs, dir: fs.PathJoin(parent, logDir), mode: mode, extendsBy: extendBytesMax}
 	if err := makeDir(fs, l.dir); err != nil {
 		return nil, replayed{}, fmt.Errorf("make the directory of the commit log: %w", err)
 	}

@@ -1,26 +1,33 @@
 package store
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// A reservingFS tells what blocks its files are asked to find, from where to where.
+// A reservingFS tells what blocks its files are asked to find, from where to where, and
+// what is written to them out of turn.
 type reservingFS struct {
 	vfs.FS
-	asked *[][2]int64
+	asked, written *[][2]int64
 }
 
 func (fs reservingFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := fs.FS.Create(name, category)
-	return reservingFile{f, fs.asked}, err
+	return reservingFile{f, fs.asked, fs.written}, err
 }
 
 type reservingFile struct {
 	vfs.File
-	asked *[][2]int64
+	asked, written *[][2]int64
+}
+
+func (f reservingFile) WriteAt(b []byte, offset int64) (int, error) {
+	*f.written = append(*f.written, [2]int64{offset, offset + int64(len(b))})
+	return f.File.WriteAt(b, offset)
 }
 
 func (f reservingFile) Preallocate(offset, length int64) error {
@@ -32,8 +39,8 @@ func (f reservingFile) Preallocate(offset, length int64) error {
 func TestTheLogHasBlocksFoundForWhatIsToBeWritten(t *testing.T) {
 	const mb = 1 << 20
 	segmentBytes := int64(128 * mb)
-	var asked [][2]int64
-	_, l := logged(t, reservingFS{vfs.NewMem(), &asked})
+	var asked, written [][2]int64
+	_, l := logged(t, reservingFS{vfs.NewMem(), &asked, &written})
 	defer l.close()
 	write := func(bytes int) {
 		rows := &rowBatch{}
@@ -76,4 +83,33 @@ func TestTheLogHasBlocksFoundForWhatIsToBeWritten(t *testing.T) {
 	}
 	write(100)
 	expect("another segment is begun", mb<<10, [2]int64{head + mb, head + 5*mb})
+}
+
+// Who syncs often finds the blocks of the log where they were, since zeros have been written there.
+func TestALogThatIsSyncedOftenIsExtendedByZeros(t *testing.T) {
+	for _, c := range []struct {
+		mode  SyncMode
+		often bool
+		zeros bool
+	}{{SyncEverysec, false, false}, {SyncEverysec, true, true}, {SyncAlways, false, true}} {
+		opts := memOptions(vfs.NewMem())
+		opts.Sync, opts.SyncedOften = c.mode, c.often
+		if s := openStore(t, opts); s.commitLog.byZeros != c.zeros {
+			t.Errorf("%v, synced often is %t: extended by zeros is %t", c.mode, c.often, s.commitLog.byZeros)
+		}
+		var asked, written [][2]int64
+		_, l := logged(t, reservingFS{vfs.NewMem(), &asked, &written})
+		l.byZeros = c.zeros
+		if err := errors.Join(l.extend(100), l.close()); err != nil {
+			t.Fatal(err)
+		}
+		end := int64(logSegmentHeader + extendBytesMax)
+		want := [2]int64{end - 1, end}
+		if c.zeros {
+			want[0] = logSegmentHeader
+		}
+		if !slices.Equal(written, [][2]int64{want}) {
+			t.Errorf("zeros is %t: extending writes %v, not %v", c.zeros, written, want)
+		}
+	}
 }

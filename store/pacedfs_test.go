@@ -53,24 +53,28 @@ func TestWhatIsWaitedForDoesNotRest(t *testing.T) {
 	if !s.mayRest() || !s.mayRestFlushing() {
 		t.Fatal("an idle store is in a hurry")
 	}
-	rows := s.gathered.rows
-	s.gathered.rows = &rowBatch{bytes: s.checkpointBytes/2 - 1}
+	gather := func(bytes int) (done func()) {
+		g := &s.gathered
+		set := func(to *rowBatch) (from *rowBatch) {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			from, g.rows = g.rows, to
+			return from
+		}
+		before := set(&rowBatch{bytes: bytes})
+		return func() { set(before) }
+	}
+	done := gather(s.checkpointBytes/2 - 1)
 	if !s.mayRestFlushing() {
 		t.Error("it is in a hurry before half of the next checkpoint is gathered")
 	}
-	s.gathered.rows = rows
+	done()
 	for name, hurry := range map[string]func() (done func()){
 		"a store that opens":     func() func() { s.opened.Store(false); return func() { s.opened.Store(true) } },
 		"compactions are behind": func() func() { s.sublevels.Store(pacedLevels); return func() { s.sublevels.Store(0) } },
 		"a commit waits":         func() func() { s.waitingSince.Store(1); return func() { s.waitingSince.Store(0) } },
 		"a checkpoint is wanted": func() func() { s.awaiting.Add(1); return func() { s.awaiting.Add(-1) } },
-		"much is in memory": func() func() {
-			s.gathered.mu.Lock()
-			defer s.gathered.mu.Unlock()
-			rows := s.gathered.rows
-			s.gathered.rows = &rowBatch{bytes: s.checkpointBytes / 2}
-			return func() { s.gathered.rows = rows }
-		},
+		"much is in memory":      func() func() { return gather(s.checkpointBytes / 2) },
 	} {
 		done := hurry()
 		if s.mayRestFlushing() {

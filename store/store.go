@@ -160,7 +160,7 @@ func (s *Store) openState(wasClean bool) error {
 	if err := s.impatiently(s.replayLog); err != nil {
 		return fmt.Errorf("replay the commit log: %w", err)
 	}
-	s.commitLog.byZeros = s.commitLog.byZeros || s.opts.SyncedOften
+	s.commitLog.byZeros = s.opts.Sync == SyncAlways || s.opts.SyncedOften
 	s.commitLog.extendsBy = int(min(extendBytesMax, max(s.logBytes/4, 1)))
 	s.open.rows, s.open.spare = &rowBatch{}, &rowBatch{}
 	s.counters = newCounters(q)

@@ -150,7 +150,7 @@ var ringStories = []story{
 }
 
 // movedTo waits until a node that is to get partitions knows, as the first of all, that it has one of them.
-// It returns how that has moved, and the document before.
+// It returns how that has moved, and the document before. It looks often, in virtual time: a moment later all know it.
 func (w *world) movedTo(heir *machine) (moved *ring.Move, before *ring.Document) {
 	before = heir.p.c.Document()
 	for end := w.since() + 10*time.Second; w.since() < end; time.Sleep(10 * time.Microsecond) {

@@ -19,7 +19,7 @@ func (s *serveCommand) nodeOptions(log zerolog.Logger) (o cluster.Options, err e
 	o = cluster.Options{
 		Store: store.Options{
 			Dir: s.Data, MemoryBytes: int64(s.Memory), Partitions: s.Partitions, Log: log,
-			HintBytesMax: int64(s.DebugHintBytes), SyncedOften: s.Sync == "one",
+			HintBytesMax: int64(s.DebugHintBytes),
 		},
 		SyncOne:    s.Sync == "one",
 		PeerListen: s.PeerListen,
