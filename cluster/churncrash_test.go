@@ -120,6 +120,42 @@ func preferred(v *view, pl *place) (id ring.NodeID) {
 	return id
 }
 
+// ownFirst writes a key at a node and checks that an owner to be, which also stands in
+// for an owner, is sent it as its own before.
+func ownFirst(t *testing.T, c *Coordinator, key []byte, toBe *peer) {
+	t.Helper()
+	var o version.Object
+	done := newWaiter()
+	op := c.newOperation(kindWrite, 0, key, quorum.Need{}, done)
+	op.mu.Lock()
+	notify, err := op.apply(c.store.NowMS(), &o, overwrite{c: c, key: key, value: []byte("first"), plain: true})
+	var hints []bool // of what the owner to be is sent
+	for _, r := range op.requests {
+		if r.peer == toBe {
+			hints = append(hints, r.hint)
+		}
+	}
+	op.started(notify)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(hints, []bool{false, true}) {
+		t.Errorf("whether what an owner to be is sent is for another: %v", hints)
+	}
+	if _, err := done.wait(c); err != nil {
+		t.Error(err)
+	}
+}
+
+// keyIn returns a key of a partition.
+func keyIn(v *view, p ring.Partition) []byte {
+	for i := 0; ; i++ {
+		if key := fmt.Append(nil, "in", i); v.partition(key) == p {
+			return key
+		}
+	}
+}
+
 // inStore returns how many siblings of a key a node has, as an owner.
 func inStore(t *testing.T, c *Coordinator, key string) int {
 	t.Helper()
@@ -228,9 +264,12 @@ func onlyOwnersToBe(t *testing.T) (shown bool) {
 				t.Errorf("what is kept for a dead owner does not count any more when the write begins again: %v", err)
 			}
 		}
+		other := v.byID[w.node(1).NodeID()]
+		if w.node(0).NodeID() == preferred(v, pl) {
+			ownFirst(t, w.node(0), keyIn(v, ring.Partition(p)), other)
+		}
 		op := w.node(0).newOperation(kindWrite, 0, []byte("k"), quorum.Need{}, nil)
 		op.begin(v, ring.Partition(p))
-		other := v.byID[w.node(1).NodeID()]
 		op.requests = append(op.requests, &request{op: op, peer: other, node: slices.Index(pl.nodes, other)})
 		if op.nextFallback() != other {
 			t.Error("what has been sent to an owner to be for itself keeps it from standing in for an owner")

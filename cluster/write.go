@@ -194,24 +194,24 @@ func (op *operation) inReach() bool {
 	return reach.Enough()
 }
 
-// sendAll sends the object to all nodes of its place, in a new round.
+// sendAll sends the object to all nodes of its place, or to others in their place, in
+// a new round. Those in their place come last: an owner to be that stands in for an
+// owner has the object as its own before it acknowledges it as another's.
 func (op *operation) sendAll() (notify func()) {
 	op.round++
 	op.fallback, op.later = 0, 0
+	var missed quorum.Set
 	for i, p := range op.place.nodes {
-		if i != op.place.self && !op.tally.Has(i) {
-			op.sendTo(p, i)
+		if i != op.place.self && !op.tally.Has(i) && (p == nil || !p.up() || !op.put(p, i, false)) {
+			missed |= quorum.Of(i)
+		}
+	}
+	for i := range op.place.nodes {
+		if missed.Has(i) {
+			op.standIn(i)
 		}
 	}
 	return op.count()
-}
-
-// sendTo sends the object to a node, or to one in its place.
-func (op *operation) sendTo(p *peer, node int) {
-	if p != nil && p.up() && op.put(p, node, false) {
-		return
-	}
-	op.standIn(node)
 }
 
 // standIn has a fallback keep the object for a node or, where there is none,
