@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"math/rand/v2"
 	"slices"
 	"sync"
 
@@ -47,10 +48,16 @@ type rowBatch struct {
 	// What gather has made has chains of rows: one for each of tokenBuckets of
 	// objects' rows, and one for each first byte of the others.
 	chains *[tokenBuckets + 256]rowChain
-	// index has, for each token of an object's row, the last row of it; for gather.
-	index   map[uint64]int32
-	fetched byte // nothing: so that fetch is not left out
+	// index finds objects' rows, by a hash of their tokens; for gather.
+	index   *[gatherShards]index
+	fetched uint64 // nothing: so that fetch is not left out
 }
+
+// gatherShards is in how many parts the index of a gathered batch is: each grows by itself.
+const gatherShards = 64
+
+// gatherSeed is not known to who chooses keys: tokens alone are.
+var gatherSeed = rand.Uint64()
 
 type rowChain struct {
 	last  int32 // a row's index, and 1; 0: there is none
@@ -297,49 +304,76 @@ func (b *rowBatch) expires(atMS int64) {
 // fetchedRows is how many rows gather waits for the memory of at once.
 const fetchedRows = 32
 
-// fetch reads what gather will read for some rows of a batch. One by one, it would wait for memory each time.
-func (b *rowBatch) fetch(from *rowBatch, first, end int) {
-	for i := first; i < end; i++ {
-		_, key := from.at(i)
-		if key[0] != prefixObject || len(key) < 9 {
-			continue
+// fetch hashes the tokens of some rows of a batch, and reads what gather will read for
+// them. One by one, it would wait for memory several times for each.
+func (b *rowBatch) fetch(from *rowBatch, first int, hashes *[fetchedRows]uint64) {
+	var places [fetchedRows]int32
+	n := min(from.count-first, fetchedRows)
+	for i := range n {
+		hashes[i] = 0
+		if _, key := from.at(first + i); isObjectRow(key) {
+			hashes[i] = mix(binary.BigEndian.Uint64(key[1:]), gatherSeed)
 		}
-		if last, known := b.index[binary.BigEndian.Uint64(key[1:])]; known {
-			_, same := b.at(int(last))
-			b.fetched ^= same[0]
+		b.fetched ^= b.index[hashes[i]>>58].touch(hashes[i])
+	}
+	for i, hash := range hashes[:n] {
+		x := &b.index[hash>>58]
+		places[i], _ = x.next(hash, x.home(hash))
+	}
+	var keys [fetchedRows]int
+	for i, place := range places[:n] {
+		if place != noPlace {
+			keys[i] = b.pages[place/rowsPerPage].rows[place%rowsPerPage].from
+		}
+	}
+	for i, place := range places[:n] {
+		if place != noPlace {
+			b.fetched ^= uint64(b.pages[place/rowsPerPage].keys[keys[i]])
 		}
 	}
 }
+
+func isObjectRow(key []byte) bool { return key[0] == prefixObject && len(key) >= 9 }
 
 // gather adds the changes of another batch, which has no ranges, to this one, which
 // has been made by gather only. An object's row that is in it already is replaced.
 func (b *rowBatch) gather(from *rowBatch) {
 	if b.index == nil {
-		b.index = make(map[uint64]int32)
+		b.index = new([gatherShards]index)
 		b.chains = new([tokenBuckets + 256]rowChain)
 	}
 	b.expires(from.soonestMS)
+	var hashes [fetchedRows]uint64
 	for i := range from.count {
 		if i%fetchedRows == 0 {
-			b.fetch(from, i, min(i+fetchedRows, from.count))
+			b.fetch(from, i, &hashes)
 		}
 		r, key := from.at(i)
 		at, chain := int32(b.count), &b.chains[tokenBuckets+int(key[0])]
-		if key[0] == prefixObject && len(key) >= 9 {
-			token := binary.BigEndian.Uint64(key[1:])
-			if last, known := b.index[token]; known {
-				if old, same := b.at(int(last)); bytes.Equal(key, same) {
-					b.bytes += len(r.value) - len(old.value)
-					old.value, old.remove = r.value, r.remove
-					continue
-				}
+		if isObjectRow(key) {
+			hash := hashes[i%fetchedRows]
+			if old := b.gathered(hash, key); old != nil {
+				b.bytes += len(r.value) - len(old.value)
+				old.value, old.remove = r.value, r.remove
+				continue
 			}
-			chain = &b.chains[tokenBucket(ring.Token(token))]
-			b.index[token] = at // any later row of this token comes after it
+			chain = &b.chains[tokenBucket(ring.Token(binary.BigEndian.Uint64(key[1:])))]
+			b.index[hash>>58].add(hash, at)
 		}
 		keys := append(b.key(), key...)
 		b.push(keys, rowChange{len(keys) - len(key), len(keys), r.value, r.remove, chain.last})
 		chain.last = at + 1
 		chain.count++
 	}
+}
+
+// gathered returns an object's row that is in the batch, nil where it is not.
+func (b *rowBatch) gathered(hash uint64, key []byte) *rowChange {
+	x := &b.index[hash>>58]
+	for place, at := x.next(hash, x.home(hash)); place != noPlace; place, at = x.next(hash, at) {
+		if r, same := b.at(int(place)); bytes.Equal(key, same) {
+			return r
+		}
+	}
+	return nil
 }

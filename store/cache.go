@@ -13,7 +13,7 @@ import (
 // a budget of bytes. It is written through: what is still to be committed is in it
 // already, and stays until a checkpoint has given it to Pebble.
 //
-//  1. A key's hash picks a shard and, there, a chain of entries.
+//  1. A key's hash picks a shard and, by its index, an entry there.
 //  2. An entry holds key and object in one slice that is never changed, so a
 //     reader may keep what get returned.
 //  3. Over budget, a hand goes round the shard's entries (CLOCK): one that was
@@ -33,9 +33,8 @@ type cache struct {
 const (
 	cacheShards = 64
 	// entryOverhead is what an entry costs beside its slice: the entry itself,
-	// its share of the chains' heads and of the allocator's rounding.
-	entryOverhead = 96
-	noEntry       = int32(-1)
+	// its share of the index and of the allocator's rounding.
+	entryOverhead = 104
 	// pinnedMax is how many entries whose checkpoint is still to come an eviction
 	// passes before it gives up until the next.
 	pinnedMax = 256
@@ -43,7 +42,7 @@ const (
 
 type cacheShard struct {
 	mu      sync.Mutex
-	heads   []int32 // by hash: the first entry of the chain
+	index   index // of the entries in use
 	entries []cacheEntry
 	free    int32 // chain of entries not in use
 	used    int
@@ -52,8 +51,8 @@ type cacheShard struct {
 	budget  int64
 	hits    uint64
 	misses  uint64
-	let     uint64   // how often entries have gone
-	_       [16]byte // keeps two shards' locks off one cache line
+	let     uint64  // how often entries have gone
+	_       [8]byte // keeps two shards' locks off one cache line
 }
 
 type cacheEntry struct {
@@ -61,7 +60,7 @@ type cacheEntry struct {
 	token  ring.Token // of the key: MD5 costs more than the rest of a lookup
 	buf    []byte     // key, then the encoded object; nil: not in use
 	keyLen uint32
-	next   int32
+	next   int32 // while it is free
 	seq    uint64
 	read   bool
 }
@@ -77,11 +76,8 @@ func newCache(budget int64, checkpointed func() uint64) *cache {
 }
 
 func (s *cacheShard) reset() {
-	s.heads = make([]int32, 64)
-	for i := range s.heads {
-		s.heads[i] = noEntry
-	}
-	s.entries, s.free, s.used, s.hand, s.bytes = nil, noEntry, 0, 0, 0
+	s.index = index{}
+	s.entries, s.free, s.used, s.hand, s.bytes = nil, noPlace, 0, 0, 0
 	s.let++
 }
 
@@ -97,7 +93,7 @@ func (c *cache) get(hash uint64, key []byte) (object []byte, token ring.Token, s
 	s := c.shard(hash)
 	s.mu.Lock()
 	i := s.find(hash, key)
-	if i == noEntry {
+	if i == noPlace {
 		s.misses++
 		s.mu.Unlock()
 		return nil, 0, 0, false
@@ -110,11 +106,12 @@ func (c *cache) get(hash uint64, key []byte) (object []byte, token ring.Token, s
 	return object, token, seq, true
 }
 
-// prefetch loads into the processor's caches what get will look at. Each get
-// alone waits three times, for a chain's head, its entry and the object; the
+// prefetch loads into the processor's caches what get will look at, and returns the
+// tokens of the keys that are there, 0 for others. Each get alone waits three times, for
+// the index, the entry and the object; the
 // waits of many overlap where nothing between them needs the outcome, nor takes
 // a lock: those are all taken before.
-func (c *cache) prefetch(hashes []uint64) (touched uint64) {
+func (c *cache) prefetch(hashes []uint64) (tokens [PrefetchMax]ring.Token, touched uint64) {
 	var shards uint64 // bit set of those to be locked, in their order
 	for _, hash := range hashes {
 		shards |= 1 << (hash >> 58)
@@ -122,28 +119,31 @@ func (c *cache) prefetch(hashes []uint64) (touched uint64) {
 	for rest := shards; rest != 0; rest &= rest - 1 {
 		c.shards[bits.TrailingZeros64(rest)].mu.Lock()
 	}
+	for _, hash := range hashes {
+		touched ^= c.shard(hash).index.touch(hash)
+	}
 	var at [PrefetchMax]int32
 	for i, hash := range hashes {
-		s := c.shard(hash)
-		at[i] = s.heads[hash&uint64(len(s.heads)-1)]
+		x := &c.shard(hash).index
+		at[i], _ = x.next(hash, x.home(hash))
 	}
 	for i, hash := range hashes {
-		if at[i] != noEntry {
-			touched ^= c.shard(hash).entries[at[i]].hash
+		if at[i] != noPlace {
+			tokens[i] = c.shard(hash).entries[at[i]].token
 		}
 	}
 	for i, hash := range hashes {
-		if at[i] == noEntry {
+		if at[i] == noPlace {
 			continue
 		}
-		if e := &c.shard(hash).entries[at[i]]; e.hash == hash && len(e.buf) > 0 {
-			touched ^= uint64(e.buf[0]) ^ uint64(e.buf[len(e.buf)/2])
+		if buf := c.shard(hash).entries[at[i]].buf; len(buf) > 0 {
+			touched ^= uint64(buf[0]) ^ uint64(buf[len(buf)/2])
 		}
 	}
 	for rest := shards; rest != 0; rest &= rest - 1 {
 		c.shards[bits.TrailingZeros64(rest)].mu.Unlock()
 	}
-	return touched
+	return tokens, touched
 }
 
 // put stores buf, which is the key and then its object and which the cache
@@ -156,7 +156,7 @@ func (c *cache) put(hash uint64, token ring.Token, buf []byte, keyLen int, seq u
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := s.find(hash, buf[:keyLen])
-	if i == noEntry {
+	if i == noPlace {
 		i = s.insert(hash)
 	} else {
 		s.bytes -= int64(cap(s.entries[i].buf))
@@ -187,7 +187,7 @@ func (c *cache) warm(hash uint64, token ring.Token, buf []byte, keyLen int, rele
 	if s.bytes+int64(s.used+1)*entryOverhead+int64(cap(buf)) > s.budget {
 		return false
 	}
-	if s.let != released[hash>>58] || len(buf) > c.entryBytesMax || s.find(hash, buf[:keyLen]) != noEntry {
+	if s.let != released[hash>>58] || len(buf) > c.entryBytesMax || s.find(hash, buf[:keyLen]) != noPlace {
 		return true
 	}
 	e := &s.entries[s.insert(hash)]
@@ -236,7 +236,7 @@ func (s *cacheShard) rollBack(committed uint64, gathered []cached) {
 	defer s.mu.Unlock()
 	last := make(map[int32]cached)
 	for _, g := range gathered {
-		if i := s.find(g.hash, g.buf[:g.keyLen]); i != noEntry && s.entries[i].seq > committed {
+		if i := s.find(g.hash, g.buf[:g.keyLen]); i != noPlace && s.entries[i].seq > committed {
 			last[i] = g
 		}
 	}
@@ -280,45 +280,27 @@ func (c *cache) drop(first, last ring.Token) {
 }
 
 func (s *cacheShard) find(hash uint64, key []byte) int32 {
-	for i := s.heads[hash&uint64(len(s.heads)-1)]; i != noEntry; i = s.entries[i].next {
+	for i, at := s.index.next(hash, s.index.home(hash)); i != noPlace; i, at = s.index.next(hash, at) {
 		e := &s.entries[i]
 		if e.hash == hash && bytes.Equal(e.buf[:e.keyLen], key) {
 			return i
 		}
 	}
-	return noEntry
+	return noPlace
 }
 
 func (s *cacheShard) insert(hash uint64) int32 {
-	if s.used == len(s.heads) {
-		s.rehash(2 * len(s.heads))
-	}
 	i := s.free
-	if i != noEntry {
+	if i != noPlace {
 		s.free = s.entries[i].next
 	} else {
 		i = int32(len(s.entries))
 		s.entries = append(s.entries, cacheEntry{})
 	}
-	head := &s.heads[hash&uint64(len(s.heads)-1)]
-	s.entries[i] = cacheEntry{hash: hash, next: *head}
-	*head = i
+	s.entries[i] = cacheEntry{hash: hash}
+	s.index.add(hash, i)
 	s.used++
 	return i
-}
-
-func (s *cacheShard) rehash(n int) {
-	s.heads = make([]int32, n)
-	for i := range s.heads {
-		s.heads[i] = noEntry
-	}
-	for i := range s.entries {
-		e := &s.entries[i]
-		if e.buf != nil {
-			head := &s.heads[e.hash&uint64(n-1)]
-			e.next, *head = *head, int32(i)
-		}
-	}
 }
 
 func (s *cacheShard) over() bool { return s.bytes+int64(s.used)*entryOverhead > s.budget }
@@ -352,11 +334,7 @@ func (s *cacheShard) evict(c *cache) {
 
 func (s *cacheShard) remove(i int32) {
 	e := &s.entries[i]
-	link := &s.heads[e.hash&uint64(len(s.heads)-1)]
-	for *link != i {
-		link = &s.entries[*link].next
-	}
-	*link = e.next
+	s.index.remove(e.hash, i)
 	s.bytes -= int64(cap(e.buf))
 	s.used--
 	s.let++

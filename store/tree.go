@@ -64,6 +64,14 @@ func (t *trees) change(k Key, before, after uint64) {
 	leaf.Store(leaf.Load() ^ contribution(k, before) ^ contribution(k, after))
 }
 
+// touch reads the leaf that change will change.
+func (t *trees) touch(db uint8, token ring.Token) uint64 {
+	if leaves := t.byDB[db].Load(); leaves != nil {
+		return (*leaves)[uint64(token)>>t.shift].Load()
+	}
+	return 0
+}
+
 // contribution is what an object adds to its leaf. The token stands for the key.
 func contribution(k Key, hash uint64) uint64 {
 	if hash == 0 {

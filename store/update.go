@@ -26,7 +26,11 @@ func (s *Store) Prefetch(db uint8, keys [][]byte) {
 	for i, user := range keys {
 		hashes[i] = s.cache.hash(db, user)
 	}
-	s.stats.prefetched.Store(s.cache.prefetch(hashes[:len(keys)]))
+	tokens, touched := s.cache.prefetch(hashes[:len(keys)])
+	for _, token := range tokens[:len(keys)] {
+		touched ^= s.trees.touch(db, token)
+	}
+	s.stats.prefetched.Store(touched)
 }
 
 // Get sets o to the object under a key; its payloads must not be written to,
