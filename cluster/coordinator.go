@@ -426,6 +426,7 @@ func (c *Coordinator) UpdateTogether(db uint8, keys [][]byte, need quorum.Need, 
 			continue
 		}
 		op.seq, op.plain = seq, true
+		op.text = nil
 		op.encode(&objects[i])
 		notify = append(notify, op.sendAll())
 		op.started(notify[len(notify)-1])

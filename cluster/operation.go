@@ -70,8 +70,9 @@ type operation struct {
 	parkedUntil time.Duration // it is sent again
 	stands      int           // the index of the owner that this node counts for: itself, or one that is down
 	stood       ring.NodeID   // that one, if it is not this node; it may have another index in another ring
-	text        []byte
-	vouched     version.HLC // what was stable here before text was read
+	text        []byte        // the form of the object that is sent: never changed
+	memory      []byte        // for text, unless it is the store's
+	vouched     version.HLC   // what was stable here before text was read
 }
 
 type kind uint8
@@ -131,15 +132,15 @@ func (op *operation) unref() {
 		op.answers[i].object.Reset()
 		op.answers[i].peer = nil
 	}
-	text, key, answers, requests, scratch := op.text[:0], op.key[:0], op.answers[:0], op.requests, op.scratch
-	if cap(text) > operationKeepBytes {
-		text = nil
+	memory, key, answers, requests, scratch := op.memory[:0], op.key[:0], op.answers[:0], op.requests, op.scratch
+	if cap(memory) > operationKeepBytes {
+		memory = nil
 	}
 	op.mu.Unlock()
 	for _, r := range requests {
 		*r = request{}
 	}
-	*op = operation{c: c, text: text, key: key, answers: answers, requests: requests[:0], scratch: scratch}
+	*op = operation{c: c, memory: memory, key: key, answers: answers, requests: requests[:0], scratch: scratch}
 	c.operations.Put(op)
 }
 

@@ -407,7 +407,8 @@ func (op *operation) settleRead() (notify func()) {
 	r, _ := op.need.Reads(op.place.owners.Len())
 	waits := r >= quorum.Majority(op.place.owners.Len())
 	op.repairing = true
-	op.text = version.AppendObject(op.text[:0], op.object)
+	op.memory = version.AppendObject(op.memory[:0], op.object)
+	op.text = op.memory
 	for _, a := range behind {
 		op.repair(a)
 	}

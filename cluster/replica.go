@@ -187,7 +187,7 @@ func (h *handling) put(i int, payload []byte) {
 	var m put
 	err := m.parse(payload)
 	if err == nil {
-		err = h.sent.Decode(m.text) // whoever keeps it encodes it
+		err = h.sent.Decode(m.text) // whoever keeps it copies it
 	}
 	if err != nil {
 		h.refuse(i, err.Error())
@@ -214,7 +214,7 @@ func (h *handling) put(i int, payload []byte) {
 		h.acks, h.due = append(h.acks, a), max(h.due, seq)
 		return
 	}
-	seq, _, err := c.store.Merge(m.db, m.key, h.nowMS, &h.sent, &h.o, store.Levels{Stable: m.stable})
+	seq, _, err := c.store.MergeFormed(m.db, m.key, h.nowMS, &h.sent, m.text, &h.o, store.Levels{Stable: m.stable})
 	if err != nil {
 		h.refuse(i, err.Error())
 		return

@@ -74,7 +74,7 @@ func (op *operation) apply(nowMS int64, o *version.Object, change version.Change
 		op.ended, op.told = true, true
 		return nil, err
 	}
-	op.change = change
+	op.change, op.text = change, nil
 	op.vouch()
 	if op.place.holds() {
 		op.seq, err = c.store.Update(op.db, op.key, nowMS, o, op)
@@ -121,9 +121,15 @@ func (op *operation) Apply(o *version.Object) bool {
 
 func (op *operation) Blind() bool { return op.change.Blind() }
 
-// encode takes the object that is to be sent.
+// Keep takes the form of what has been stored, which is what is sent, too.
+func (op *operation) Keep(form []byte) { op.text = form }
+
+// encode takes the object that is to be sent, unless Keep has its form already.
 func (op *operation) encode(o *version.Object) {
-	op.text = version.AppendObject(op.text[:0], o)
+	if op.text == nil {
+		op.memory = version.AppendObject(op.memory[:0], o)
+		op.text = op.memory
+	}
 	op.dot = version.Dot{}
 	for i := range o.Siblings {
 		if o.Siblings[i].Dot.Compare(op.dot) > 0 && o.Siblings[i].Dot.HLC >= op.dot.HLC {
@@ -429,7 +435,7 @@ func (op *operation) stampAnew() (notify func()) {
 	// Where the sibling has been overwritten here, by one who has seen it, what has
 	// overwritten it is sent: it too must win at W replicas.
 	c.stats.restamps.Add(1)
-	op.text, op.dot = append(op.text[:0], again.text...), again.dot
+	op.text, op.dot = again.text, again.dot
 	return op.sendAll()
 }
 

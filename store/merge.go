@@ -25,10 +25,16 @@ import (
 // and ErrCorrupt, that where of remote nothing is left to replace what is there,
 // or says why a new incarnation could not be made durable.
 func (s *Store) Merge(db uint8, user []byte, nowMS int64, remote, o *version.Object, from Levels) (seq uint64, changed bool, err error) {
+	return s.MergeFormed(db, user, nowMS, remote, nil, o, from)
+}
+
+// MergeFormed is Merge of an object whose form is at hand, which is not kept: where it
+// takes the place of what is there, that need not be formed again.
+func (s *Store) MergeFormed(db uint8, user []byte, nowMS int64, remote *version.Object, form []byte, o *version.Object, from Levels) (seq uint64, changed bool, err error) {
 	if err := s.meet(nowMS, remote); err != nil {
 		return 0, false, err
 	}
-	seq, changed, full, err := s.merge(db, user, nowMS, remote, o, from)
+	seq, changed, full, err := s.merge(db, user, nowMS, formed{remote, form}, o, from)
 	if full {
 		err = s.Commit(seq)
 	}
@@ -44,7 +50,7 @@ func (s *Store) meet(nowMS int64, remote *version.Object) error {
 	return s.observe(nowMS, remote.MaxHLC())
 }
 
-func (s *Store) merge(db uint8, user []byte, nowMS int64, remote, o *version.Object, from Levels) (seq uint64, changed, full bool, err error) {
+func (s *Store) merge(db uint8, user []byte, nowMS int64, sent formed, o *version.Object, from Levels) (seq uint64, changed, full bool, err error) {
 	lock := s.partitionLock(ring.SlotOf(user))
 	lock.Lock()
 	defer lock.Unlock()
@@ -59,7 +65,7 @@ func (s *Store) merge(db uint8, user []byte, nowMS int64, remote, o *version.Obj
 		return 0, false, false, err
 	}
 	s.pruneWide(k, o)
-	remote, forgot := s.reconcile(s.partitionOf(k), o, remote, from)
+	remote, forgot := s.reconcile(s.partitionOf(k), o, sent.object, from)
 	narrower := len(remote.Clock) < len(o.Clock) // perhaps pruned, as this one may be by now
 	if merged := mergeIn(o, remote); !(merged || forgot || narrower) || !s.news(k, nowMS, o, before.hash) {
 		if corrupt {
@@ -67,7 +73,7 @@ func (s *Store) merge(db uint8, user []byte, nowMS int64, remote, o *version.Obj
 		}
 		return seq, false, false, nil
 	}
-	seq, full, err = s.store(k, hash, nowMS, o, before)
+	seq, _, full, err = s.store(k, hash, nowMS, o, before, sent)
 	return seq, err == nil, full, err
 }
 

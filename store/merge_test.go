@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"pgregory.net/rapid"
 
+	"cartwheel/cluster/ring"
 	"cartwheel/store/version"
 )
 
@@ -93,10 +94,15 @@ func TestMergeIsThatOfAllThatCameInAnyOrderWithWritesBetween(t *testing.T) {
 				}
 				before := copyOf(&want)
 				want = version.Merge(&want, &remote)
-				_, changed, err := s.Merge(0, key, s.NowMS(), &remote, &got, Levels{})
+				var form []byte
+				if rapid.Bool().Draw(rt, "its form is at hand") {
+					form = version.AppendObject(nil, &remote)
+				}
+				_, changed, err := s.MergeFormed(0, key, s.NowMS(), &remote, form, &got, Levels{})
 				if err != nil {
 					rt.Fatal(err)
 				}
+				clear(form) // it is not kept
 				if !got.Equal(&want) {
 					rt.Fatalf("merged is %v, want %v", got, want)
 				}
@@ -119,6 +125,34 @@ func TestMergeIsThatOfAllThatCameInAnyOrderWithWritesBetween(t *testing.T) {
 			rt.Fatalf("stored after a restart is %v, want %v: %v", got, want, err)
 		}
 	})
+}
+
+// A keeping is a write that keeps the form of what it made.
+type keeping struct {
+	write
+	form []byte
+}
+
+func (k *keeping) Keep(form []byte) { k.form = form }
+
+func TestAChangeIsToldTheFormOfWhatIsStored(t *testing.T) {
+	opts := memOptions(vfs.NewMem())
+	opts.Watermark = func(ring.Partition) version.HLC { return Everything } // what is deleted is not stored
+	s := openStore(t, opts)
+	for _, value := range []string{"v", "another"} {
+		k := &keeping{write: write{s: s, value: value}}
+		if _, err := s.Update(0, []byte("k"), s.NowMS(), new(version.Object), k); err != nil {
+			t.Fatal(err)
+		}
+		want, _, err := s.GetEncoded(0, []byte("k"), nil)
+		if err != nil || len(want) == 0 || !bytes.Equal(k.form, want) {
+			t.Errorf("%q: it was told %x, %x is stored: %v", value, k.form, want, err)
+		}
+	}
+	k := &keeping{write: write{s: s, tombstone: true}}
+	if _, err := s.Update(0, []byte("k"), s.NowMS(), new(version.Object), k); err != nil || k.form != nil {
+		t.Errorf("of what is not stored it was told %x: %v", k.form, err)
+	}
 }
 
 func copyOf(o *version.Object) version.Object { return version.Merge(&version.Object{}, o) }

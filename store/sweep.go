@@ -171,7 +171,7 @@ func (s *Store) purge(k Key, nowMS int64) {
 	if before := s.footprintOf(k, &o); before.dueMS != 0 && s.purgeable(k, &o, nowMS) {
 		s.open.mu.Lock()
 		defer s.open.mu.Unlock()
-		s.storeLocked(k, hash, nowMS, &o, before)
+		s.storeLocked(k, hash, nowMS, &o, before, formed{})
 		s.stats.swept.Add(1)
 	}
 }
@@ -209,7 +209,7 @@ func (s *Store) sweepRow(row []byte, nowMS int64) (purged bool, err error) {
 	}
 	s.open.rows.remove(append(s.open.rows.key(), row...))
 	if purgeable || buried {
-		s.storeLocked(k, hash, nowMS, &o, before)
+		s.storeLocked(k, hash, nowMS, &o, before, formed{})
 	}
 	return purgeable, nil
 }

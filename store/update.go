@@ -16,6 +16,13 @@ import (
 // call the store but for NextHLC.
 type Change = version.Change
 
+// A Keeper is a Change that wants to know the form of what it made, where that is
+// stored. It may keep it, and must not write to it.
+type Keeper interface {
+	Change
+	Keep(form []byte)
+}
+
 // PrefetchMax is how many keys one Prefetch takes.
 const PrefetchMax = 16
 
@@ -179,7 +186,11 @@ func (s *Store) update(db uint8, user []byte, nowMS int64, o *version.Object, ch
 	if !change.Apply(o) {
 		return seq, false, nil
 	}
-	return s.store(k, hash, nowMS, o, before)
+	seq, form, full, err := s.store(k, hash, nowMS, o, before, formed{})
+	if keeper, is := change.(Keeper); is && form != nil {
+		keeper.Keep(form)
+	}
+	return seq, full, err
 }
 
 // UpdateMany changes the objects under several different keys, all under their
@@ -216,7 +227,7 @@ func (s *Store) UpdateMany(keys []Key, nowMS int64, objects []version.Object, ap
 	defer s.open.mu.Unlock()
 	for i, k := range keys {
 		if changed[i] {
-			s.storeLocked(k, s.cache.hash(k.DB, k.User), nowMS, &objects[i], before[i])
+			s.storeLocked(k, s.cache.hash(k.DB, k.User), nowMS, &objects[i], before[i], formed{})
 			seq = s.open.seq
 		}
 	}
@@ -303,19 +314,26 @@ func (s *Store) settle(k Key, nowMS int64, o *version.Object) (stays bool) {
 	return true
 }
 
-func (s *Store) store(k Key, hash uint64, nowMS int64, o *version.Object, before footprint) (seq uint64, full bool, err error) {
+// A formed is an object with its form, if that is at hand.
+type formed struct {
+	object *version.Object
+	form   []byte
+}
+
+func (s *Store) store(k Key, hash uint64, nowMS int64, o *version.Object, before footprint, known formed) (seq uint64, form []byte, full bool, err error) {
 	if err := s.writable(s.purgeable(k, o, nowMS)); err != nil {
-		return 0, false, err
+		return 0, nil, false, err
 	}
 	s.open.mu.Lock()
 	defer s.open.mu.Unlock()
-	s.storeLocked(k, hash, nowMS, o, before)
-	return s.open.seq, s.open.rows.bytes > batchBytesMax, nil
+	form = s.storeLocked(k, hash, nowMS, o, before, known)
+	return s.open.seq, form, s.open.rows.bytes > batchBytesMax, nil
 }
 
 // storeLocked adds the changed object, what is kept beside it and the cache's
-// entry to the open batch, whose lock the caller holds.
-func (s *Store) storeLocked(k Key, hash uint64, nowMS int64, o *version.Object, before footprint) {
+// entry to the open batch, whose lock the caller holds. It returns the form of what
+// stays, which must not change any more; known may be the same object.
+func (s *Store) storeLocked(k Key, hash uint64, nowMS int64, o *version.Object, before footprint, known formed) (form []byte) {
 	var after footprint
 	var buf []byte
 	raise(&s.highest, o.MaxHLC())
@@ -327,9 +345,14 @@ func (s *Store) storeLocked(k Key, hash uint64, nowMS int64, o *version.Object, 
 		buf = slices.Clone(k.User)
 	} else {
 		after = s.footprintOf(k, o)
-		buf = make([]byte, 0, len(k.User)+encodedBytes(o))
-		buf = version.AppendObject(append(buf, k.User...), o)
-		rows.set(row, buf[len(k.User):])
+		if known.form != nil && o.Equal(known.object) {
+			buf = append(append(make([]byte, 0, len(k.User)+len(known.form)), k.User...), known.form...)
+		} else {
+			buf = make([]byte, 0, len(k.User)+encodedBytes(o))
+			buf = version.AppendObject(append(buf, k.User...), o)
+		}
+		form = buf[len(k.User):len(buf):len(buf)]
+		rows.set(row, form)
 		if len(o.Clock) > wideClock {
 			s.stats.wideClocks.Add(1)
 		}
@@ -349,6 +372,7 @@ func (s *Store) storeLocked(k Key, hash uint64, nowMS int64, o *version.Object, 
 	if stays || !sabotage.Once(sabotage.TreeNotUpdated, 3) {
 		s.trees.change(k, before.hash, after.hash)
 	}
+	return form
 }
 
 // wideClock is the number of entries past which a vector clock is counted.

@@ -151,7 +151,7 @@ func (r *Repair) replayPage(ctx context.Context, page []*hint) error {
 func (r *Repair) replayHere(hints []*hint) error {
 	m := r.newMerging(store.Levels{}) // hints are vouched for by nobody
 	for n, h := range hints {
-		if err := m.addObject(n, h.key, &h.object); err != nil {
+		if err := m.addObject(n, h.key, &h.object, nil); err != nil {
 			return err
 		}
 	}

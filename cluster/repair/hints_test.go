@@ -196,11 +196,11 @@ type driftStore struct {
 
 func newDriftStore(s Store) *driftStore { return &driftStore{Store: s} }
 
-func (s *driftStore) Merge(db uint8, user []byte, nowMS int64, remote, o *version.Object, from store.Levels) (uint64, bool, error) {
+func (s *driftStore) MergeFormed(db uint8, user []byte, nowMS int64, remote *version.Object, form []byte, o *version.Object, from store.Levels) (uint64, bool, error) {
 	if string(user) == s.refuse {
 		return 0, false, store.ErrDrift
 	}
-	return s.Store.Merge(db, user, nowMS, remote, o, from)
+	return s.Store.MergeFormed(db, user, nowMS, remote, form, o, from)
 }
 
 func TestWhatIsOwedIsRepairedByTheOwnerItself(t *testing.T) {

@@ -49,7 +49,7 @@ func (r *Repair) distrust(table *ring.Ring, purged map[ring.Partition]version.HL
 func (x *exchange) forget(lacked []store.Key) error {
 	m := x.newMerging(x.peerHas)
 	for n, k := range lacked {
-		if err := m.addObject(n, k, &version.Object{}); err != nil {
+		if err := m.addObject(n, k, &version.Object{}, nil); err != nil {
 			return err
 		}
 	}

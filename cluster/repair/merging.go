@@ -34,12 +34,13 @@ func (m *merging) add(n int, k store.Key, text []byte) error {
 	if err := m.remote.Decode(text); err != nil {
 		return err
 	}
-	return m.addObject(n, k, &m.remote)
+	return m.addObject(n, k, &m.remote, text)
 }
 
-func (m *merging) addObject(n int, k store.Key, remote *version.Object) error {
+// addObject is add of an object whose form may be at hand.
+func (m *merging) addObject(n int, k store.Key, remote *version.Object, form []byte) error {
 	m.count++
-	seq, changed, err := m.store.Merge(k.DB, k.User, m.nowMS, remote, &m.result, m.from)
+	seq, changed, err := m.store.MergeFormed(k.DB, k.User, m.nowMS, remote, form, &m.result, m.from)
 	if errors.Is(err, store.ErrDrift) {
 		m.refused = append(m.refused, n)
 		return nil

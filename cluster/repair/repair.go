@@ -44,7 +44,7 @@ type Store interface {
 
 	Scan(first, last ring.Token, visit func(k store.Key, o *version.Object) bool) error
 	GetEncoded(db uint8, user []byte, dst []byte) (text []byte, seq uint64, err error)
-	Merge(db uint8, user []byte, nowMS int64, remote, o *version.Object, from store.Levels) (seq uint64, changed bool, err error)
+	MergeFormed(db uint8, user []byte, nowMS int64, remote *version.Object, form []byte, o *version.Object, from store.Levels) (seq uint64, changed bool, err error)
 	Commit(seq uint64) error
 	CommitAll() error
 	Sync() error
