@@ -454,10 +454,11 @@ func (e *WireError) Unwrap() error { return e.err }
 // wireError is the one place where errors get the words that clients see
 // (design section 4).
 func wireError(err error) error {
+	if err == nil {
+		return nil
+	}
 	var already *WireError
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &already):
 		return already
 	case errors.Is(err, store.ErrDiskFull):

@@ -73,7 +73,8 @@ func (h *handling) Handle(b *wire.Batch) (due uint64) {
 		c.settleAside()
 		c.Kick()
 	}
-	h.o, h.sent = version.Object{}, version.Object{} // which may be large
+	h.o.Rest()
+	h.sent.Rest()
 	if len(h.acks) > 0 && h.due <= c.store.Committed() {
 		h.Finish(b, nil)
 		return 0

@@ -147,8 +147,7 @@ func (c *call) rest() {
 }
 
 func (p *part) rest() {
-	clear(p.object.Siblings[:cap(p.object.Siblings)])
-	p.object.Reset()
+	p.object.Rest()
 	p.reply, p.err, p.moved = nil, nil, 0
 }
 

@@ -262,8 +262,6 @@ func (s *session) next() [][]byte {
 func (s *session) lookAhead() {
 	s.ahead, s.aheadAt = s.ahead[:0], 0
 	lim := s.limits()
-	var likely [aheadMax][]byte // keys: nearly all commands have one here
-	n := 0
 	for len(s.ahead) < aheadMax {
 		args, err := s.in.Next(lim)
 		if err != nil && len(s.ahead) == 0 && len(s.group) == 0 { // else it will be there the next time
@@ -276,17 +274,24 @@ func (s *session) lookAhead() {
 			break
 		}
 		s.ahead = append(s.ahead, args)
-		if len(args) > 1 {
-			likely[n] = args[1]
-			n++
-		}
 		if !s.authed || is(args[0], "reset") {
 			break // the limits of the next depend on this one
 		}
 	}
-	if n > 1 {
-		s.srv.keys.Prefetch(s.db, likely[:n])
+	if len(s.ahead) > 1 {
+		s.prefetch()
 	}
+}
+
+// prefetch says which keys come next: nearly all commands have one in the same place.
+func (s *session) prefetch() {
+	keys := make([][]byte, 0, aheadMax)
+	for _, args := range s.ahead {
+		if len(args) > 1 {
+			keys = append(keys, args[1])
+		}
+	}
+	s.srv.keys.Prefetch(s.db, keys)
 }
 
 // hasInput says that there may be a command to run without reading more.

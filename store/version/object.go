@@ -156,6 +156,22 @@ func (o *Object) Reset() {
 	*o = Object{Clock: o.Clock[:0], Siblings: o.Siblings[:0]}
 }
 
+// Rest is Reset for one that may not be used for long: it holds no payloads, and little
+// memory.
+func (o *Object) Rest() {
+	clear(o.Siblings[:cap(o.Siblings)])
+	if cap(o.Siblings) > restSiblings || cap(o.Clock) > restEntries {
+		*o = Object{}
+	}
+	o.Reset()
+}
+
+// What an object keeps of its memory.
+const (
+	restSiblings = 16
+	restEntries  = 64
+)
+
 // Equal says whether both are the same in every field, payloads by their bytes.
 func (o *Object) Equal(other *Object) bool {
 	return o.Type == other.Type &&
