@@ -79,6 +79,7 @@ func (s *Server) startLoops() error {
 	if s.opts.TLS != nil {
 		return nil
 	}
+	var threads []int
 	for range max(1, runtime.GOMAXPROCS(0)*3/4) { // the rest is for Pebble and the garbage collector
 		l, err := newLoop(s)
 		if err != nil {
@@ -86,8 +87,19 @@ func (s *Server) startLoops() error {
 		}
 		s.loops = append(s.loops, l)
 		s.shards = append(s.shards, l.shard)
-		s.serving.Go(l.run)
+		thread := make(chan int)
+		s.serving.Go(func() {
+			runtime.LockOSThread() // which ends with the loop
+			thread <- unix.Gettid()
+			l.run()
+		})
+		threads = append(threads, <-thread)
 		s.serving.Go(l.runCommitter)
+	}
+	if s.opts.BackgroundNice > 0 {
+		if err := lowerOthers(threads, s.opts.BackgroundNice); err != nil { // they serve all the same
+			s.log.Warn().Err(err).Msg("what runs in the background does not give way to clients")
+		}
 	}
 	return nil
 }

@@ -62,6 +62,7 @@ func (s *Server) limitRows() []setting {
 	}
 	rows := []setting{
 		fixedInt("memory", s.opts.MemoryBytes),
+		fixedInt("background-nice", int64(s.opts.BackgroundNice)),
 		{name: "client-query-buffer-limit", value: limits(func(l *resp.Limits) int { return l.RequestBytesMax })},
 		{name: "client-inline-bytes-max", value: limits(func(l *resp.Limits) int { return l.InlineBytesMax })},
 		{name: "client-arguments-max", value: limits(func(l *resp.Limits) int { return l.ElementsMax })},

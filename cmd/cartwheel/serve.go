@@ -27,6 +27,7 @@ type serveCommand struct {
 	Data              string        `help:"Data directory; it is made if it is not there. Default ${default}." default:"./cartwheel-data" placeholder:"DIR" type:"path"`
 	Sync              string        `help:"When a write is acknowledged: always (it is on the disk), everysec (the operating system has it, and the disk within a second), one (as everysec, but on the disk of one of the replicas), no (the operating system has it). Default ${default}." default:"everysec" placeholder:"MODE"`
 	Memory            byteSize      `help:"Memory for caches and memtables, at least 16MB. The process takes up to 300MB more. Default ${default}." default:"256MB" placeholder:"SIZE"`
+	BackgroundNice    int           `help:"By how much niceness, of 19 at most, what runs in the background gives way to what serves clients and other nodes, where processors are scarce (Linux). Default ${default}." default:"5" placeholder:"N"`
 	PasswordFile      string        `help:"File whose first line is the password that clients must give." placeholder:"FILE" type:"path"`
 	TLSCert           string        `help:"Certificate (PEM); makes clients speak TLS." placeholder:"FILE" type:"path"`
 	TLSKey            string        `help:"Key of the certificate (PEM)." placeholder:"FILE" type:"path"`
@@ -144,11 +145,12 @@ func (s *serveCommand) serve(ctx context.Context, srv *server.Server, keys *clus
 
 func (s *serveCommand) serverOptions() (opts server.Options, err error) {
 	opts = server.Options{
-		MaxClients:  s.MaxClients,
-		Open:        !s.Protected,
-		MemoryBytes: int64(s.Memory),
-		Log:         s.logger(),
-		Static:      [][2]string{{"sync", s.Sync}, {"data", s.Data}, {"listen", s.Listen}},
+		MaxClients:     s.MaxClients,
+		Open:           !s.Protected,
+		MemoryBytes:    int64(s.Memory),
+		BackgroundNice: s.BackgroundNice,
+		Log:            s.logger(),
+		Static:         [][2]string{{"sync", s.Sync}, {"data", s.Data}, {"listen", s.Listen}},
 	}
 	if s.MaxClients < 1 {
 		return opts, fmt.Errorf("--max-clients: must be at least 1, but is %d", s.MaxClients)
@@ -158,6 +160,9 @@ func (s *serveCommand) serverOptions() (opts server.Options, err error) {
 	}
 	if s.Memory > 1<<40 {
 		return opts, errors.New("--memory: must be at most 1024GB")
+	}
+	if s.BackgroundNice < 0 || s.BackgroundNice > 19 {
+		return opts, fmt.Errorf("--background-nice: must be from 0 to 19, but is %d", s.BackgroundNice)
 	}
 	if s.Listen == "" {
 		return opts, errors.New("--listen: must be an address such as 127.0.0.1:6379, but is empty")
