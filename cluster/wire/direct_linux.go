@@ -3,6 +3,7 @@ package wire
 import (
 	"io"
 	"net"
+	"os"
 	"syscall"
 	"unsafe"
 )
@@ -22,8 +23,8 @@ type directWriter struct {
 	err error
 }
 
-// newDirectWriter returns nil if conn is not a bare TCP connection.
-func newDirectWriter(conn net.Conn) *directWriter {
+// newDirectWriter returns nil if conn is not a TCP connection as it is.
+func newDirectWriter(conn sink) *directWriter {
 	raw := rawConn(conn)
 	if raw == nil {
 		return nil
@@ -33,12 +34,19 @@ func newDirectWriter(conn net.Conn) *directWriter {
 	return d
 }
 
-func rawConn(conn net.Conn) syscall.RawConn {
-	tcp, ok := conn.(*net.TCPConn)
-	if !ok {
+func rawConn(conn any) syscall.RawConn {
+	var of syscall.Conn
+	switch c := conn.(type) {
+	case *net.TCPConn:
+		of = c
+	case *bareConn:
+		of = c
+	case *os.File:
+		of = c
+	default:
 		return nil
 	}
-	raw, err := tcp.SyscallConn()
+	raw, err := of.SyscallConn()
 	if err != nil {
 		return nil
 	}
@@ -79,8 +87,8 @@ type directReader struct {
 	err error
 }
 
-// newDirectReader returns conn itself if that is not a bare TCP connection.
-func newDirectReader(conn net.Conn) io.Reader {
+// newDirectReader returns conn itself if that is not a TCP connection as it is, or a file of one.
+func newDirectReader(conn io.Reader) io.Reader {
 	raw := rawConn(conn)
 	if raw == nil {
 		return conn

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -172,7 +173,7 @@ func (ln *lane) converse(ctx context.Context, conn net.Conn, peer *Hello) {
 	}
 
 	err := box.fail(ln.receive(ctx, conn, box))
-	conn.Close()
+	box.close()
 	lost := ln.disconnected()
 	release()
 	writer.Wait()
@@ -217,8 +218,12 @@ func (ln *lane) receive(ctx context.Context, conn net.Conn, box *outbox) error {
 	src := newDirectReader(conn)
 	for {
 		if p := pollerFor(ln.id, ln.link.opts.Poller); p != nil {
-			if err := r.poll(ctx, conn, box, p); err != nil {
+			other, err := r.poll(ctx, conn, box, p)
+			if err != nil {
 				return err
+			}
+			if other != nil {
+				src = other
 			}
 		}
 		n, err := r.reader.fill(src)
@@ -240,16 +245,17 @@ func pollerFor(lane Lane, poller func() quorum.Poller) quorum.Poller {
 }
 
 // poll has a poller say when there is something to read, until the connection breaks or ctx
-// ends. It returns nil where the poller has ended, or cannot watch this connection.
-func (r *receiving) poll(ctx context.Context, conn net.Conn, box *outbox, p quorum.Poller) error {
+// ends. It returns no error where the poller has ended, or cannot watch this connection, and
+// what to read from if that is not conn any more.
+func (r *receiving) poll(ctx context.Context, conn net.Conn, box *outbox, p quorum.Poller) (io.Reader, error) {
 	w := newPolled(conn, &r.reader)
 	if w == nil {
-		return nil
+		return nil, nil
 	}
 	w.arrived = func(n int) (due uint64, err error) { return 0, r.deliver(n) }
 	r.ln.polled.Store(w)
 	defer r.ln.polled.Store(nil)
-	return w.watch(ctx, box, p)
+	return w.watch(ctx, conn, box, p)
 }
 
 // deliver delivers what the reader has read, n bytes the last time.

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -14,7 +15,7 @@ import (
 // everything at once; what it does not take the writer goroutine (run) gets,
 // and stays the writer until nothing is queued.
 type outbox struct {
-	conn     net.Conn
+	conn     sink             // written to by the writer, replaced by use
 	direct   *directWriter    // nil where conn cannot be written to without waiting
 	stamp    func(buf []byte) // nil, or called for what is about to be written
 	advanced func()           // nil, or called without mu when a slow peer has taken something
@@ -32,6 +33,13 @@ type outbox struct {
 	broken  error // nothing is sent any more
 }
 
+// A sink is what an outbox needs of a connection.
+type sink interface {
+	io.WriteCloser
+	SetDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
+}
+
 const (
 	outboxKeepBytes = 256 << 10 // of an empty buffer
 	directRoundsMax = 4         // before a caller of flush lets the writer goroutine go on
@@ -47,6 +55,26 @@ func newOutbox(conn net.Conn, mu *sync.Mutex, counters *Counters) *outbox {
 		mu:       mu,
 		less:     sync.Cond{L: mu},
 	}
+}
+
+// use has what is sent go by another end of the same connection, and closes the one before,
+// unless somebody is just writing.
+func (o *outbox) use(conn sink) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.writing || o.broken != nil {
+		return false
+	}
+	_ = o.conn.Close()
+	o.conn, o.direct = conn, newDirectWriter(conn)
+	return true
+}
+
+// close closes the connection, after fail.
+func (o *outbox) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_ = o.conn.Close()
 }
 
 // flush sends what is queued, or has it sent by whoever is the writer. Unless
@@ -239,7 +267,7 @@ func (o *outbox) failLocked(err error) {
 	o.queued, o.spare, o.rest = nil, nil, nil
 	o.less.Broadcast()
 	close(o.done)
-	_ = o.conn.SetDeadline(past) // what waits for the peer returns; the owner closes it
+	_ = o.conn.SetDeadline(past) // what waits for the peer returns
 }
 
 var past = time.Unix(1, 0)

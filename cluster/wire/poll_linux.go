@@ -19,13 +19,19 @@ func newPolled(conn net.Conn, reader *frameReader) *polled {
 }
 
 // watch has a poller say when there is something to read, until the connection of box breaks
-// or ctx ends. It returns nil where the poller has ended. It is called once.
-func (w *polled) watch(ctx context.Context, box *outbox, p quorum.Poller) error {
+// or ctx ends. Where the poller has ended it returns no error, and what to read from if
+// that is not conn any more. It is called once.
+func (w *polled) watch(ctx context.Context, conn net.Conn, box *outbox, p quorum.Poller) (io.Reader, error) {
 	again, stop, gone := p.Watch(w.fd, w)
 	if stop == nil {
 		w.end()
 		_ = syscall.Close(w.fd)
-		return nil
+		return nil, nil
+	}
+	bare := newBareConn(ctx, conn)
+	if bare != nil && !box.use(bare) { // somebody waits for it: Go's poller has to know of it
+		_ = bare.Close()
+		bare = nil
 	}
 	var err error
 	for watching := true; watching; {
@@ -53,7 +59,10 @@ func (w *polled) watch(ctx context.Context, box *outbox, p quorum.Poller) error 
 		default:
 		}
 		_ = syscall.Close(w.fd)
-		return err
+		if err != nil || bare == nil {
+			return nil, err
+		}
+		return bare.reader()
 	}
 	// What was in flight is lost now, and not when the poller comes to it; the peer sees the end, too.
 	_ = syscall.Shutdown(w.fd, syscall.SHUT_RDWR)
@@ -61,7 +70,7 @@ func (w *polled) watch(ctx context.Context, box *outbox, p quorum.Poller) error 
 		stop()
 		_ = syscall.Close(w.fd)
 	}()
-	return err
+	return nil, err
 }
 
 // readNow reads once, and does not wait. The caller holds mu.
@@ -87,17 +96,21 @@ func duplicate(conn net.Conn) int {
 		return -1
 	}
 	fd := -1
-	err := raw.Control(func(from uintptr) {
-		r, _, errno := syscall.Syscall(syscall.SYS_FCNTL, from, syscall.F_DUPFD_CLOEXEC, 0)
-		if errno == 0 {
-			fd = int(r)
-		}
-	})
+	err := raw.Control(func(from uintptr) { fd, _ = duplicateFD(from) })
 	if err != nil && fd >= 0 {
 		_ = syscall.Close(fd)
 		return -1
 	}
 	return fd
+}
+
+// duplicateFD returns -1 with an error.
+func duplicateFD(from uintptr) (fd int, err error) {
+	r, _, errno := syscall.Syscall(syscall.SYS_FCNTL, from, syscall.F_DUPFD_CLOEXEC, 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(r), nil
 }
 
 // fillNow is fill that does not wait: where there is nothing it returns 0. It says whether that

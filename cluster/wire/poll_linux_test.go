@@ -125,23 +125,25 @@ func (r *rig) ask(t *testing.T, before, n int) {
 func TestAPollerTakesWhatComesAndGivesItBack(t *testing.T) {
 	t.Run("answers", func(t *testing.T) {
 		p := newFakePoller()
-		takesAndGivesBack(t, p, rigOptions{link: LinkOptions{Poller: func() quorum.Poller { return p }}})
+		accepted := func(_, accepted net.Conn) net.Conn { return accepted }
+		takesAndGivesBack(t, p, rigOptions{link: LinkOptions{Poller: func() quorum.Poller { return p }}}, accepted)
 	})
 	t.Run("requests", func(t *testing.T) {
 		p := newFakePoller()
-		takesAndGivesBack(t, p, rigOptions{serve: ServeOptions{Poller: func() quorum.Poller { return p }}})
+		dialed := func(dialed, _ net.Conn) net.Conn { return dialed }
+		takesAndGivesBack(t, p, rigOptions{serve: ServeOptions{Poller: func() quorum.Poller { return p }}}, dialed)
 	})
 }
 
-func takesAndGivesBack(t *testing.T, p *fakePoller, opts rigOptions) {
+func takesAndGivesBack(t *testing.T, p *fakePoller, opts rigOptions, notPolled func(dialed, accepted net.Conn) net.Conn) {
 	var mu sync.Mutex
-	var last *net.TCPConn // that was accepted; the lane for small requests may be either
+	var last *net.TCPConn // of the side that is not polled; the lane for small requests may be either
 	connect := tcpPair(t)
 	opts.connect = func() (net.Conn, net.Conn) {
 		dialed, accepted := connect()
 		mu.Lock()
 		defer mu.Unlock()
-		last = accepted.(*net.TCPConn)
+		last = notPolled(dialed, accepted).(*net.TCPConn)
 		return dialed, accepted
 	}
 	r := newRig(t, opts)

@@ -4,6 +4,7 @@ package wire
 
 import (
 	"context"
+	"io"
 	"net"
 
 	"cartwheel/cluster/quorum"
@@ -15,4 +16,6 @@ func newPolled(net.Conn, *frameReader) *polled { return nil }
 
 func (w *polled) readNow(bool) (more bool, due uint64) { return false, 0 }
 
-func (w *polled) watch(context.Context, *outbox, quorum.Poller) error { return nil }
+func (w *polled) watch(context.Context, net.Conn, *outbox, quorum.Poller) (io.Reader, error) {
+	return nil, nil
+}

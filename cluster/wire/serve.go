@@ -111,7 +111,7 @@ func (s *served) serve(ctx context.Context, conn net.Conn, opts *ServeOptions) e
 	var writer sync.WaitGroup
 	writer.Go(s.box.run)
 	err := s.box.fail(s.handle(ctx, conn, opts.Poller))
-	conn.Close()
+	s.box.close()
 	writer.Wait()
 	if err == io.EOF { // bare: between frames
 		return nil
@@ -128,8 +128,12 @@ func (s *served) handle(ctx context.Context, conn net.Conn, poller func() quorum
 	src := newDirectReader(conn)
 	for {
 		if p := pollerFor(s.peer.Lane, poller); p != nil {
-			if err := s.poll(ctx, conn, &reader, &batch, p); err != nil {
+			other, err := s.poll(ctx, conn, &reader, &batch, p)
+			if err != nil {
 				return err
+			}
+			if other != nil {
+				src = other
 			}
 		}
 		n, err := reader.fill(src)
@@ -172,10 +176,10 @@ func (s *served) handled(batch *Batch) (due uint64) {
 const asideAfter = 5 * time.Millisecond
 
 // poll is as receiving's.
-func (s *served) poll(ctx context.Context, conn net.Conn, reader *frameReader, batch *Batch, p quorum.Poller) error {
+func (s *served) poll(ctx context.Context, conn net.Conn, reader *frameReader, batch *Batch, p quorum.Poller) (src io.Reader, err error) {
 	w := newPolled(conn, reader)
 	if w == nil {
-		return nil
+		return nil, nil
 	}
 	answer := func() {
 		s.post(batch)
@@ -200,11 +204,11 @@ func (s *served) poll(ctx context.Context, conn net.Conn, reader *frameReader, b
 		s.handler.Finish(batch, err)
 		answer()
 	}
-	err := w.watch(ctx, s.box, p)
+	src, err = w.watch(ctx, conn, s.box, p)
 	if errors.Is(err, io.EOF) && reader.start < reader.end {
-		return io.ErrUnexpectedEOF
+		return nil, io.ErrUnexpectedEOF
 	}
-	return err
+	return src, err
 }
 
 // requests fills the batch with the requests that have arrived, with n bytes now, and are not past
