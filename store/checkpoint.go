@@ -189,6 +189,7 @@ func (s *Store) run(c *checkpointing) {
 		s.fail(err)
 		return
 	}
+	_ = s.commitLog.prepare(c.retire + 1) // else rotate does it, and says what it fails of
 	g.mu.Lock()
 	close(g.retiring)
 	g.retiring = nil

@@ -54,6 +54,7 @@ type commitLog struct {
 
 	mu    sync.Mutex // guards what follows; innermost
 	live  []*segment // by rising number, the current one last
+	ready *segment   // the next one, which is to begin; nil: there is none yet
 	spare string     // a file that may be used again; "": none
 }
 
@@ -210,101 +211,16 @@ func (l *commitLog) sync() error {
 	return nil
 }
 
-// rotate begins a new segment. The caller holds commitMu.
-func (l *commitLog) rotate() error { return l.rotateTo(l.current.number + 1) }
-
-func (l *commitLog) rotateTo(number uint64) error {
-	l.mu.Lock()
-	spare := l.spare
-	l.spare = ""
-	l.mu.Unlock()
-	next := &segment{number: number}
-	next.name = l.fs.PathJoin(l.dir, logFileName(next.number))
-	var err error
-	if spare != "" {
-		next.file, err = l.fs.ReuseForWrite(spare, next.name, logCategory)
-	} else {
-		next.file, err = l.fs.Create(next.name, logCategory)
-	}
-	if err == nil {
-		err = errors.Join(next.begin(l.position()), syncDir(l.fs, l.dir))
-	}
-	if err != nil {
-		return fmt.Errorf("begin a segment of the commit log: %w", err)
-	}
-	l.mu.Lock()
-	l.live = append(l.live, next)
-	l.mu.Unlock()
-	l.current = next
-	return nil
-}
-
-// begin writes the header.
-func (g *segment) begin(before logPosition) error {
-	header := append(make([]byte, 8), before.encode()...)
-	binary.BigEndian.PutUint64(header, g.checksum(header[8:]))
-	info, err := g.file.Stat()
-	if err != nil {
-		return err
-	}
-	g.bytes = logSegmentHeader
-	g.extent.Store(max(info.Size(), logSegmentHeader))
-	g.seen = g.extent.Load()
-	g.dirty.Store(true)
-	_, err = g.file.Write(header)
-	return err
-}
-
-// retire removes the segments before the one of that number, whose commits Pebble
-// has on the disk.
-func (l *commitLog) retire(before uint64) error {
-	l.syncing.Lock()
-	defer l.syncing.Unlock()
-	for {
-		l.mu.Lock()
-		if len(l.live) == 0 || l.live[0].number >= before {
-			l.mu.Unlock()
-			return nil
-		}
-		g := l.live[0]
-		l.live = l.live[1:]
-		l.mu.Unlock()
-		if err := g.file.Close(); err != nil {
-			return fmt.Errorf("close a segment of the commit log: %w", err)
-		}
-		// Each for itself: an older segment that a crash brings back must not be
-		// replayed without the ones after it.
-		if err := errors.Join(l.discard(g), syncDir(l.fs, l.dir)); err != nil {
-			return err
-		}
-	}
-}
-
-// discard keeps the file of a segment to be used again, or removes it.
-func (l *commitLog) discard(g *segment) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.spare != "" || g.bytes > 2*logBytesMax {
-		if err := l.fs.Remove(g.name); err != nil {
-			return fmt.Errorf("remove a segment of the commit log: %w", err)
-		}
-		return nil
-	}
-	spare := l.fs.PathJoin(l.dir, logSparePrefix+logFileName(g.number))
-	if err := l.fs.Rename(g.name, spare); err != nil {
-		return fmt.Errorf("put a segment of the commit log by: %w", err)
-	}
-	l.spare = spare
-	return nil
-}
-
 func (l *commitLog) close() (err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, g := range l.live {
 		err = errors.Join(err, g.file.Close())
 	}
-	l.live = nil
+	if l.ready != nil {
+		err = errors.Join(err, l.ready.file.Close())
+	}
+	l.live, l.ready = nil, nil
 	return err
 }
 

@@ -2,10 +2,12 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
 // A reservingFS tells what blocks its files are asked to find, from where to where, and
@@ -111,5 +113,68 @@ func TestALogThatIsSyncedOftenIsExtendedByZeros(t *testing.T) {
 		if !slices.Equal(written, [][2]int64{want}) {
 			t.Errorf("zeros is %t: extending writes %v, not %v", c.zeros, written, want)
 		}
+	}
+}
+
+// Who rotates waits for no disk where the next segment is prepared, and one that never
+// began changes nothing of what the log holds.
+func TestAPreparedSegmentIsBegunByAWriteAlone(t *testing.T) {
+	mem := vfs.NewMem()
+	f := &fault{kinds: []errorfs.OpKind{
+		errorfs.OpCreate, errorfs.OpReuseForWrite, errorfs.OpRename, errorfs.OpRemove,
+		errorfs.OpOpen, errorfs.OpOpenDir, errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFilePreallocate,
+	}}
+	_, l := logged(t, faulty(mem, f))
+	defer l.close()
+	var want []string
+	for n := range 12 {
+		rows := commitOf(n)
+		want = append(want, string(rows.encode(nil)))
+		if err := l.append(rows); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // the second finds that it is there
+			if err := l.prepare(l.current.number + 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		left := cloneMem(t, mem)
+		for _, reopened := range []string{"once", "again"} {
+			got, other := logged(t, left)
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Fatalf("opened %s it holds %d commits, want %d", reopened, len(got), len(want))
+			}
+			if err := other.close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.on.Store(true)
+		if err := l.rotate(); err != nil {
+			t.Fatalf("rotation %d: %v", n, err)
+		}
+		f.on.Store(false)
+		if n%3 == 2 { // the next is prepared from a file that is used again
+			if err := l.retire(l.current.number); err != nil {
+				t.Fatal(err)
+			}
+			want = nil
+		}
+	}
+}
+
+func TestTheNextSegmentIsPreparedWhenTheLastIsRetired(t *testing.T) {
+	s := openStore(t, memOptions(vfs.NewMem()))
+	s.logBytes = 1
+	mustSet(t, s, 0, "k", "v")
+	s.gathered.mu.Lock()
+	retiring := s.gathered.retiring
+	s.gathered.mu.Unlock()
+	if retiring != nil { // else it has ended by now
+		<-retiring
+	}
+	s.commitLog.mu.Lock()
+	defer s.commitLog.mu.Unlock()
+	if next := s.commitLog.ready; next == nil || next.number != s.commitLog.current.number+1 {
+		t.Errorf("behind %d there is %+v", s.commitLog.current.number, next)
 	}
 }
