@@ -47,8 +47,8 @@ type Options struct {
 	ClusterAnnounce string
 	// Static are settings that CONFIG GET shows beside the server's own.
 	Static [][2]string
-	// BackgroundNice is by how much niceness, at most 19, all threads of the process give
-	// way to those that serve connections; on Linux, without TLS. Default: they do not.
+	// BackgroundNice is by how much niceness all other threads of the process give way to
+	// those of the event loops, which serve connections; on Linux, without TLS. Default: they do not.
 	BackgroundNice int
 	// ConfigFile is the file that CONFIG REWRITE writes to. Default: none.
 	ConfigFile string

@@ -10,9 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// lowerPassesMax is how often the threads are looked through; twice is enough nearly always.
+const lowerPassesMax = 20
+
 // lowerOthers has the threads of this process give way to those, by so much niceness:
 // garbage is collected, checkpoints are written and tables compacted when those that
 // serve have nothing to do, be they of this process or of another node's on this machine.
+//
+// They are all but those that serve: also who commits for a loop, probes the other nodes or holds a lock that a loop
+// waits for, so it must not be by much.
 //
 // A thread that is started later is like the one that started it, and the loops' start
 // none: the runtime has those that goroutines are locked to never do that.
@@ -22,8 +28,9 @@ func lowerOthers(threads []int, by int) error {
 		return fmt.Errorf("read a thread's priority: %w", err)
 	}
 	lowered := max(own-by, 1) // the system counts from 40, the highest, down to 1
-	for again := true; again; {
-		again = false // until none has been started meanwhile by one that was still to come
+	again := true             // until none has been started meanwhile by one that was still to come
+	for passes := 0; again && passes < lowerPassesMax; passes++ {
+		again = false
 		tasks, err := os.ReadDir("/proc/self/task")
 		if err != nil {
 			return fmt.Errorf("list threads: %w", err)

@@ -108,9 +108,8 @@ func (c *cache) get(hash uint64, key []byte) (object []byte, token ring.Token, s
 
 // prefetch loads into the processor's caches what get will look at, and returns the
 // tokens of the keys that are there, 0 for others. Each get alone waits three times, for
-// the index, the entry and the object; the
-// waits of many overlap where nothing between them needs the outcome, nor takes
-// a lock: those are all taken before.
+// the index, the entry and the object; the waits of many overlap where nothing between
+// them needs the outcome, nor takes a lock: those are all taken before.
 func (c *cache) prefetch(hashes []uint64) (tokens [PrefetchMax]ring.Token, touched uint64) {
 	var shards uint64 // bit set of those to be locked, in their order
 	for _, hash := range hashes {

@@ -2,27 +2,32 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"os"
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// A bareConn is a TCP connection of which Go's poller does not know, but for as long as
-// somebody waits for it: that poller would wake a thread for all that arrives, beside the
-// one that reads it.
+// A bareConn is a TCP connection of which Go's poller does not know: that poller would wake
+// a thread for all that arrives, beside the one that reads it. Who waits to write, which is
+// rare, has a thread wait.
 type bareConn struct {
 	release func() bool // has ctx not interrupt any more
 
-	mu       sync.Mutex // held over what is done with fd, none of which waits; guards what follows
+	mu       sync.Mutex // innermost; held over calls of the system, none of which waits. Guards what follows
 	fd       int        // -1: it is closed
 	over     bool       // nobody may wait any more
-	deadline time.Time  // of a Write
-	waiting  *os.File   // that of a Write; nil: none waits
+	deadline time.Time  // of a Write; zero: none
 	reading  *os.File   // that of reader
 }
+
+// bareWaitMS is how soon a Write that waits looks if it still may.
+const bareWaitMS = 50
 
 // newBareConn returns another end of a connection, for as long as ctx: conn is to be closed. It returns nil
 // where conn is not a TCP connection as it is.
@@ -41,69 +46,68 @@ func (b *bareConn) interrupt() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.over = true
-	for _, f := range []*os.File{b.waiting, b.reading} {
-		if f != nil {
-			_ = f.SetDeadline(past)
-		}
+	if b.reading != nil {
+		_ = b.reading.SetReadDeadline(past)
 	}
-}
-
-// file returns a file of the connection, of which Go's poller knows. The caller holds mu.
-func (b *bareConn) file() (*os.File, error) {
-	if b.fd < 0 || b.over {
-		return nil, net.ErrClosed
-	}
-	fd, err := duplicateFD(uintptr(b.fd))
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), "peer"), nil
 }
 
 // Write waits until buf is written, or the deadline has passed. One goroutine at a time
 // may call it.
 func (b *bareConn) Write(buf []byte) (n int, err error) {
-	f, err := b.wait()
-	if err != nil {
-		return 0, err
+	for n < len(buf) {
+		fd, some, err := b.writeSome(buf[n:])
+		if err != nil {
+			return n, err
+		}
+		if n += some; some == 0 {
+			wait := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+			if _, err := unix.Poll(wait, bareWaitMS); err != nil && !errors.Is(err, unix.EINTR) {
+				return n, err
+			}
+		}
 	}
-	n, err = f.Write(buf)
-	b.mu.Lock()
-	b.waiting = nil
-	b.mu.Unlock()
-	_ = f.Close()
-	return n, err
+	return n, nil
 }
 
-func (b *bareConn) wait() (*os.File, error) {
+// writeSome writes what the connection takes, unless the time for that is over.
+func (b *bareConn) writeSome(buf []byte) (fd, n int, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	f, err := b.file()
-	if err != nil {
-		return nil, err
+	switch {
+	case b.fd < 0, b.over:
+		return -1, 0, net.ErrClosed
+	case !b.deadline.IsZero() && !time.Now().Before(b.deadline):
+		return -1, 0, os.ErrDeadlineExceeded
 	}
-	if err := f.SetWriteDeadline(b.deadline); err != nil {
-		_ = f.Close()
-		return nil, err
+	n, errno := callNow(syscall.SYS_WRITE, uintptr(b.fd), buf)
+	if errno != 0 && errno != syscall.EAGAIN {
+		return -1, 0, errno
 	}
-	b.waiting = f
-	return f, nil
+	if errno != 0 {
+		n = 0
+	}
+	return b.fd, n, nil
 }
 
-// SetDeadline is that of Write: who reads does not wait, but for reader.
-func (b *bareConn) SetDeadline(t time.Time) error { return b.SetWriteDeadline(t) }
+// SetDeadline is that of Write, and of reader.
+func (b *bareConn) SetDeadline(t time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.deadline = t
+	if b.reading != nil {
+		return b.reading.SetReadDeadline(t)
+	}
+	return nil
+}
 
 func (b *bareConn) SetWriteDeadline(t time.Time) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.deadline = t
-	if b.waiting != nil && !b.over {
-		return b.waiting.SetWriteDeadline(t)
-	}
 	return nil
 }
 
-// Close closes it, also for reader. A Write that waits goes on waiting, up to the deadline.
+// Close closes it, also for those that wait.
 func (b *bareConn) Close() error {
 	b.release()
 	b.mu.Lock()
@@ -119,16 +123,19 @@ func (b *bareConn) Close() error {
 	return syscall.Close(fd)
 }
 
-// reader returns what reads, and waits. It is called once.
+// reader returns what reads, and waits, by Go's poller. It is called once.
 func (b *bareConn) reader() (io.Reader, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	f, err := b.file()
+	if b.fd < 0 || b.over {
+		return nil, net.ErrClosed
+	}
+	fd, err := duplicateFD(uintptr(b.fd))
 	if err != nil {
 		return nil, err
 	}
-	b.reading = f
-	return newDirectReader(f), nil
+	b.reading = os.NewFile(uintptr(fd), "peer")
+	return newDirectReader(b.reading), nil
 }
 
 // SyscallConn returns what directWriter writes with.

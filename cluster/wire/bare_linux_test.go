@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"cartwheel/cluster/quorum"
 )
 
@@ -91,6 +93,15 @@ func TestGoDoesNotPollWhatAPollerWatches(t *testing.T) {
 	if len(r.downs) > 0 {
 		t.Error("a connection broke")
 	}
+
+	// Who reads does not wait on when the connection is given up.
+	r.lanes[Small].mu.Lock()
+	box := r.lanes[Small].box
+	r.lanes[Small].mu.Unlock()
+	_ = box.fail(errSilent)
+	if err := <-r.downs; !errors.Is(err, errSilent) {
+		t.Errorf("it ended: %v", err)
+	}
 }
 
 // barePair returns two ends of a connection.
@@ -132,10 +143,12 @@ func TestNobodyWaitsForABareConnectionPastTheEnd(t *testing.T) {
 		what  string
 		limit time.Duration
 		end   func(b *bareConn, cancel func())
+		want  error
 	}{
-		{"a deadline from before", 100 * time.Millisecond, func(*bareConn, func()) {}},
-		{"a deadline that is set meanwhile", time.Hour, func(b *bareConn, _ func()) { _ = b.SetDeadline(past) }},
-		{"the end of the context", time.Hour, func(_ *bareConn, cancel func()) { cancel() }},
+		{"a deadline from before", 100 * time.Millisecond, func(*bareConn, func()) {}, os.ErrDeadlineExceeded},
+		{"a deadline that is set meanwhile", time.Hour, func(b *bareConn, _ func()) { _ = b.SetDeadline(past) }, os.ErrDeadlineExceeded},
+		{"the end of the context", time.Hour, func(_ *bareConn, cancel func()) { cancel() }, net.ErrClosed},
+		{"its end", time.Hour, func(b *bareConn, _ func()) { _ = b.Close() }, net.ErrClosed},
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		b, _ := barePair(t, ctx)
@@ -150,14 +163,14 @@ func TestNobodyWaitsForABareConnectionPastTheEnd(t *testing.T) {
 		eventually(t, func() error {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			if b.waiting == nil && c.limit > time.Second {
-				return errors.New("it does not wait yet")
+			if n, err := unix.Poll([]unix.PollFd{{Fd: int32(b.fd), Events: unix.POLLOUT}}, 0); n > 0 || err != nil {
+				return fmt.Errorf("it does not wait yet: %w", err)
 			}
 			return nil
 		})
 		c.end(b, cancel)
-		if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("%s: %v", c.what, err)
+		if err := <-ended; !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", c.what, err, c.want)
 		}
 		cancel()
 	}

@@ -26,8 +26,8 @@ type lane struct {
 	unflushed atomic.Bool
 	polled    atomic.Pointer[polled] // nil: a goroutine reads
 
-	// mu guards what follows, and the outbox of the connection. No other lock is
-	// taken and no callback called while it is held.
+	// mu guards what follows, and the outbox of the connection. While it is held no callback is
+	// called, and no lock taken but the connection's own.
 	mu            sync.Mutex
 	box           *outbox // nil while down
 	frameBytesMax int     // that both sides take

@@ -15,7 +15,7 @@ import (
 // everything at once; what it does not take the writer goroutine (run) gets,
 // and stays the writer until nothing is queued.
 type outbox struct {
-	conn     sink             // written to by the writer, replaced by use
+	conn     sink             // written to by the writer; use replaces it, and direct, with mu, while there is none
 	direct   *directWriter    // nil where conn cannot be written to without waiting
 	stamp    func(buf []byte) // nil, or called for what is about to be written
 	advanced func()           // nil, or called without mu when a slow peer has taken something
@@ -73,8 +73,9 @@ func (o *outbox) use(conn sink) bool {
 // close closes the connection, after fail.
 func (o *outbox) close() {
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	_ = o.conn.Close()
+	conn := o.conn // it stays: use does nothing any more
+	o.mu.Unlock()
+	_ = conn.Close() // which may wait
 }
 
 // flush sends what is queued, or has it sent by whoever is the writer. Unless

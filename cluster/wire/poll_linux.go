@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"syscall"
+	"time"
 
 	"cartwheel/cluster/quorum"
 )
@@ -28,10 +29,15 @@ func (w *polled) watch(ctx context.Context, conn net.Conn, box *outbox, p quorum
 		_ = syscall.Close(w.fd)
 		return nil, nil
 	}
-	bare := newBareConn(ctx, conn)
-	if bare != nil && !box.use(bare) { // somebody waits for it: Go's poller has to know of it
-		_ = bare.Close()
-		bare = nil
+	bare, used := newBareConn(ctx, conn), false
+	var use <-chan time.Time
+	if bare != nil {
+		use = time.After(0)
+		defer func() {
+			if !used {
+				_ = bare.Close()
+			}
+		}()
 	}
 	var err error
 	for watching := true; watching; {
@@ -43,6 +49,11 @@ func (w *polled) watch(ctx context.Context, conn net.Conn, box *outbox, p quorum
 				again()
 			}
 			watching = err == nil
+		case <-use:
+			if used = box.use(bare); !used { // somebody is writing
+				use = time.After(tick)
+			}
+			watching = true
 		case err = <-w.broken:
 		case <-box.done:
 			err = net.ErrClosed // box knows why
@@ -59,7 +70,7 @@ func (w *polled) watch(ctx context.Context, conn net.Conn, box *outbox, p quorum
 		default:
 		}
 		_ = syscall.Close(w.fd)
-		if err != nil || bare == nil {
+		if err != nil || !used {
 			return nil, err
 		}
 		return bare.reader()

@@ -80,7 +80,7 @@ type served struct {
 	slow     bool         // the last requests took long
 	deferred atomic.Int64 // requests that have a Responder, and no reply
 
-	mu  sync.Mutex // guards box. A leaf
+	mu  sync.Mutex // guards box. Below it are only the connection's own locks
 	box *outbox
 }
 

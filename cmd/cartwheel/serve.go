@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,7 +26,7 @@ type serveCommand struct {
 	Data              string        `help:"Data directory; it is made if it is not there. Default ${default}." default:"./cartwheel-data" placeholder:"DIR" type:"path"`
 	Sync              string        `help:"When a write is acknowledged: always (it is on the disk), everysec (the operating system has it, and the disk within a second), one (as everysec, but on the disk of one of the replicas), no (the operating system has it). Default ${default}." default:"everysec" placeholder:"MODE"`
 	Memory            byteSize      `help:"Memory for caches and memtables, at least 16MB. The process takes up to 300MB more. Default ${default}." default:"256MB" placeholder:"SIZE"`
-	BackgroundNice    int           `help:"By how much niceness, of 19 at most, what runs in the background gives way to what serves clients and other nodes, where processors are scarce (Linux). Default ${default}." default:"5" placeholder:"N"`
+	BackgroundNice    int           `help:"By how much niceness, at most 10, all else gives way to the threads that serve clients and other nodes, where processors are scarce. On Linux, where clients do not speak TLS. Default ${default}." default:"5" placeholder:"N"`
 	PasswordFile      string        `help:"File whose first line is the password that clients must give." placeholder:"FILE" type:"path"`
 	TLSCert           string        `help:"Certificate (PEM); makes clients speak TLS." placeholder:"FILE" type:"path"`
 	TLSKey            string        `help:"Key of the certificate (PEM)." placeholder:"FILE" type:"path"`
@@ -57,6 +56,9 @@ type serveCommand struct {
 	LogLevel          string        `help:"Least level that is logged: debug, info, warn, error. Default ${default}." default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL"`
 	LogFormat         string        `help:"console for people, json for machines. Default ${default}." default:"console" enum:"console,json" placeholder:"FORMAT"`
 }
+
+// backgroundNiceMax leaves a tenth of the weight: what gives way also holds locks, and probes other nodes.
+const backgroundNiceMax = 10
 
 // stopTimeout is how long commands that run may take to end.
 const stopTimeout = 10 * time.Second
@@ -161,8 +163,8 @@ func (s *serveCommand) serverOptions() (opts server.Options, err error) {
 	if s.Memory > 1<<40 {
 		return opts, errors.New("--memory: must be at most 1024GB")
 	}
-	if s.BackgroundNice < 0 || s.BackgroundNice > 19 {
-		return opts, fmt.Errorf("--background-nice: must be from 0 to 19, but is %d", s.BackgroundNice)
+	if s.BackgroundNice < 0 || s.BackgroundNice > backgroundNiceMax {
+		return opts, fmt.Errorf("--background-nice: must be from 0 to %d, but is %d", backgroundNiceMax, s.BackgroundNice)
 	}
 	if s.Listen == "" {
 		return opts, errors.New("--listen: must be an address such as 127.0.0.1:6379, but is empty")
@@ -273,18 +275,6 @@ func (s *serveCommand) logger() zerolog.Logger {
 func isTerminal(f *os.File) bool {
 	stat, err := f.Stat()
 	return err == nil && stat.Mode()&os.ModeCharDevice != 0
-}
-
-// limitMemory makes the garbage collector run rarely while there is room, and
-// often near the limit. GOGC and GOMEMLIMIT, where set, count.
-func (s *serveCommand) limitMemory() {
-	const besideBudget = 200 << 20
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(int64(s.Memory) + besideBudget)
-	}
 }
 
 func listenError(flag, address string, err error) error {

@@ -46,6 +46,10 @@ func TestThreadsThatServeGoFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	own, loops := 20-raw, max(1, runtime.GOMAXPROCS(0)*3/4)
+	lowered := min(own+7, 19)
+	if lowered == own {
+		t.Skip("this test runs with the lowest priority")
+	}
 	s := &shell{t: t, dir: t.TempDir()}
 	n := s.serve("a", "--sync", "always", "--background-nice", "7")
 	client := redis.NewClient(&redis.Options{Addr: n.addr})
@@ -63,8 +67,8 @@ func TestThreadsThatServeGoFirst(t *testing.T) {
 	}
 	writers.Wait()
 	for _, threads := range []map[int]int{before, threadsByNice(t, n.process.Pid)} {
-		if threads[own] != loops || threads[own+7] == 0 || len(threads) != 2 {
-			t.Errorf("by their niceness there are %v threads, want %d of %d and the others of %d", threads, loops, own, own+7)
+		if threads[own] != loops || threads[lowered] == 0 || len(threads) != 2 {
+			t.Errorf("by their niceness there are %v threads, want %d of %d and the others of %d", threads, loops, own, lowered)
 		}
 	}
 	s.end(n)
