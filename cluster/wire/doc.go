@@ -12,7 +12,8 @@
 //     before any frame is taken (handshake.go).
 //  2. Send appends a frame to the lane's outbox and a slot to its table of
 //     requests in flight (inflight.go). Flush writes all that was appended, by
-//     one write of the caller where the socket takes it at once (outbox.go).
+//     one write of the caller where the socket takes it at once (outbox.go). A
+//     connection that a poller reads is out of Go's own (polled.go, bare_linux.go).
 //  3. On the other side Serve reads once, and gives all the requests that were
 //     in it to a Handler as one Batch. The replies go out by one write after
 //     Handle has returned. What takes longer is deferred (responder.go).
