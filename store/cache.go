@@ -45,14 +45,13 @@ type cacheShard struct {
 	index   index // of the entries in use
 	entries []cacheEntry
 	free    int32 // chain of entries not in use
-	used    int
 	hand    int
 	bytes   int64
 	budget  int64
 	hits    uint64
 	misses  uint64
-	let     uint64  // how often entries have gone
-	_       [8]byte // keeps two shards' locks off one cache line
+	let     uint64   // how often entries have gone
+	_       [16]byte // keeps two shards' locks off one cache line
 }
 
 type cacheEntry struct {
@@ -77,7 +76,7 @@ func newCache(budget int64, checkpointed func() uint64) *cache {
 
 func (s *cacheShard) reset() {
 	s.index = index{}
-	s.entries, s.free, s.used, s.hand, s.bytes = nil, noPlace, 0, 0, 0
+	s.entries, s.free, s.hand, s.bytes = nil, noPlace, 0, 0
 	s.let++
 }
 
@@ -183,7 +182,7 @@ func (c *cache) warm(hash uint64, token ring.Token, buf []byte, keyLen int, rele
 	s := c.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.bytes+int64(s.used+1)*entryOverhead+int64(cap(buf)) > s.budget {
+	if s.bytes+int64(s.index.used+1)*entryOverhead+int64(cap(buf)) > s.budget {
 		return false
 	}
 	if s.let != released[hash>>58] || len(buf) > c.entryBytesMax || s.find(hash, buf[:keyLen]) != noPlace {
@@ -298,11 +297,10 @@ func (s *cacheShard) insert(hash uint64) int32 {
 	}
 	s.entries[i] = cacheEntry{hash: hash}
 	s.index.add(hash, i)
-	s.used++
 	return i
 }
 
-func (s *cacheShard) over() bool { return s.bytes+int64(s.used)*entryOverhead > s.budget }
+func (s *cacheShard) over() bool { return s.bytes+int64(s.index.used)*entryOverhead > s.budget }
 
 // evict makes room, in at most two rounds of the hand: one takes the marks away
 // and the next the entries.
@@ -335,7 +333,6 @@ func (s *cacheShard) remove(i int32) {
 	e := &s.entries[i]
 	s.index.remove(e.hash, i)
 	s.bytes -= int64(cap(e.buf))
-	s.used--
 	s.let++
 	*e = cacheEntry{next: s.free}
 	s.free = i
@@ -355,8 +352,8 @@ func (c *cache) stats() CacheStats {
 		s.mu.Lock()
 		sum.Hits += s.hits
 		sum.Misses += s.misses
-		sum.Entries += s.used
-		sum.Bytes += s.bytes + int64(s.used)*entryOverhead
+		sum.Entries += s.index.used
+		sum.Bytes += s.bytes + int64(s.index.used)*entryOverhead
 		s.mu.Unlock()
 	}
 	return sum

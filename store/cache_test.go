@@ -89,8 +89,8 @@ func TestTheCacheIsAMapThatForgets(t *testing.T) {
 					check(strings.Repeat("k", i), hashOf(i))
 				}
 				for i := range c.shards {
-					if bytes, used := c.shards[i].weigh(); bytes != c.shards[i].bytes || used != c.shards[i].used {
-						t.Fatalf("shard %d has %d entries of %d bytes, and counts %d of %d", i, used, bytes, c.shards[i].used, c.shards[i].bytes)
+					if bytes, used := c.shards[i].weigh(); bytes != c.shards[i].bytes || used != c.shards[i].index.used {
+						t.Fatalf("shard %d has %d entries of %d bytes, and counts %d of %d", i, used, bytes, c.shards[i].index.used, c.shards[i].bytes)
 					}
 				}
 			},
