@@ -1,6 +1,9 @@
 package store
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // giveUp notes that Pebble will not write again, whatever it is asked: it may
 // hold locks for ever. Pebble calls it with its own locks held.
@@ -114,6 +117,36 @@ func (s *Store) Sync() error {
 		return &opError{ErrCommit, err}
 	}
 	return nil
+}
+
+// openStage gives the log its stage, where it is of use: not for who syncs often.
+func (s *Store) openStage() {
+	if s.opts.mapFile == nil || s.commitLog.byZeros {
+		return
+	}
+	bytes := int(min(stageBytesMax, s.opts.MemoryBytes/32)) &^ (stagePage - 1)
+	if err := s.commitLog.stageIn(bytes, s.opts.mapFile); err != nil {
+		s.log.Warn().Err(err).Msg("the commit log has no stage: commits wait for the file system")
+	}
+}
+
+// runDrain writes to the log what waits in its stage, when it is much.
+func (s *Store) runDrain() {
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-s.commitLog.full:
+			s.drainLog()
+		}
+	}
+}
+
+// drainLog writes to the log what waits in its stage. A failure stops the writes.
+func (s *Store) drainLog() {
+	if err := s.commitLog.drain(); err != nil {
+		s.fail(fmt.Errorf("write the commit log: %w", err))
+	}
 }
 
 // syncLog makes durable what has been committed. A failure stops the writes.

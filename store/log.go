@@ -22,10 +22,11 @@ import (
 //
 //  1. checksum, 8 bytes: of the segment's number and what follows
 //  2. the number of the segment before, and where it ended, 8 bytes each
+//  3. its place, 8 bytes: how many bytes of the log are before it
 //
 // and goes on with records, one a commit:
 //
-//  1. checksum, 8 bytes: of the segment's number, the length and the form
+//  1. checksum, 8 bytes: of the segment's number, where in it the record is, the length and the form
 //  2. length of the form, 4 bytes
 //  3. the form of the rows (logform.go)
 //
@@ -38,17 +39,27 @@ import (
 //
 // SyncAlways: append returns when the record is on the disk. SyncEverysec: when the
 // operating system has it; sync, called once a second, does the rest. SyncNo: the
-// same without sync.
+// same without sync. Where there is a stage, the operating system has a record when it is
+// there, and drain writes it to its segment.
 type commitLog struct {
-	fs   vfs.FS
-	dir  string
-	mode SyncMode
+	fs        vfs.FS
+	dir       string
+	mode      SyncMode
+	extendsBy int           // bytes
+	byZeros   bool          // it is extended by zeros, which has its blocks found: for who syncs often
+	stage     *stage        // nil: what is appended is written at once
+	full      chan struct{} // has one when the stage is to be drained
 
 	// Guarded by commitMu.
-	current   *segment
-	buf       []byte
-	extendsBy int  // bytes
-	byZeros   bool // it is extended by zeros, which has its blocks found: for who syncs often
+	current *segment
+	buf     []byte
+
+	// Places in all of the log: the head is behind what was appended, the tail behind what
+	// is written to segments; commitMu and writing guard their changes.
+	head, tail atomic.Uint64
+
+	writing sync.Mutex // held over writes to segments; not while syncing is
+	torn    error      // why there can be no more; guarded by writing
 
 	syncing sync.Mutex // held over syncs, and by who closes segments
 
@@ -63,8 +74,9 @@ type segment struct {
 	number uint64
 	name   string
 	file   vfs.File
-	bytes  int64
-	extent atomic.Int64 // of the file; commitMu guards its changes
+	place  uint64       // in all of the log, that it begins at
+	bytes  int64        // with what is in the stage; commitMu guards it
+	extent atomic.Int64 // of the file; commitLog.writing guards its changes
 	dirty  atomic.Bool  // written since it was synced
 
 	// Guarded by commitLog.syncing.
@@ -74,7 +86,7 @@ type segment struct {
 
 const (
 	logDir           = "log"
-	logSegmentHeader = 8 + 8 + 8
+	logSegmentHeader = 8 + 8 + 8 + 8
 	logRecordHeader  = 8 + 4
 	logSparePrefix   = "spare-"
 	logFileSuffix    = ".log"
@@ -86,6 +98,8 @@ const (
 
 	logCategory vfs.DiskWriteCategory = "commit-log"
 )
+
+var errLogClosed = errors.New("the commit log is closed")
 
 // A logPosition is a place in the log: behind the commits before it.
 type logPosition struct {
@@ -108,8 +122,10 @@ func logFileName(number uint64) string { return fmt.Sprintf("%016x%s", number, l
 // append writes a commit. The caller holds commitMu. After an error the log must not
 // be written to any more: it may end in a torn record.
 func (l *commitLog) append(rows *rowBatch) error {
-	buf := rows.encode(append(l.buf[:0], make([]byte, logRecordHeader)...))
-	if len(buf) <= logBufferBytesMax {
+	room := l.room()
+	buf := rows.encode(append(room, make([]byte, logRecordHeader)...))
+	inPlace := l.stage != nil && cap(room) > 0 && &buf[0] == &room[:1][0] // else it did not fit
+	if l.stage == nil && len(buf) <= logBufferBytesMax {
 		l.buf = buf
 	}
 	form := buf[logRecordHeader:]
@@ -117,21 +133,17 @@ func (l *commitLog) append(rows *rowBatch) error {
 		return fmt.Errorf("a commit of %d bytes", len(form))
 	}
 	binary.BigEndian.PutUint32(buf[8:], uint32(len(form)))
-	binary.BigEndian.PutUint64(buf, l.current.checksum(buf[8:]))
-	if err := l.extend(len(buf)); err != nil {
-		return fmt.Errorf("extend the commit log: %w", err)
-	}
-	if _, err := l.current.file.Write(buf); err != nil {
+	binary.BigEndian.PutUint64(buf, l.current.checksum(l.current.bytes, buf[8:])) // last: before that nothing is committed
+	if err := l.put(buf, inPlace); err != nil {
 		return fmt.Errorf("write the commit log: %w", err)
 	}
-	l.current.bytes += int64(len(buf))
 	if l.mode != SyncAlways || sabotage.On(sabotage.AckUnsynced) {
-		l.current.dirty.Store(true) // after the write: a sync that came between has not synced it
 		return nil
 	}
 	if err := l.current.file.SyncData(); err != nil {
 		return fmt.Errorf("sync the commit log: %w", err)
 	}
+	l.current.dirty.Store(false)
 	return nil
 }
 
@@ -141,10 +153,9 @@ var extension [extendBytesMax]byte // zeros
 // file is synced: its length, and where its blocks are, would have to be written too, and
 // others that write wait for that. In place it is the bytes alone. Where it is not synced
 // often, it is left to reserve to find blocks: to write them twice would cost more, and
-// commits would wait some milliseconds for each extension.
-func (l *commitLog) extend(by int) error {
-	g := l.current
-	if l.mode == SyncNo || g.bytes+int64(by) <= g.extent.Load() {
+// commits would wait some milliseconds for each extension. The caller holds writing.
+func (l *commitLog) extend(g *segment, by int) error {
+	if l.mode == SyncNo || int64(l.tail.Load()-g.place)+int64(by) <= g.extent.Load() {
 		return nil
 	}
 	extent := g.extent.Load() + int64(max(l.extendsBy, by))
@@ -187,13 +198,17 @@ func (l *commitLog) reserve(bytesMax, segmentBytes int64) {
 	}
 }
 
-func (g *segment) checksum(b []byte) uint64 {
-	return mix(g.number^0x6c6f67, xxhash.Sum64(b))
+// checksum is of bytes behind one at a place of the segment.
+func (g *segment) checksum(at int64, b []byte) uint64 {
+	return mix(mix(g.number^0x6c6f67, uint64(at)), xxhash.Sum64(b))
 }
 
 // sync makes durable what has been written, older segments first: no later commit is
 // ever durable before an earlier one.
 func (l *commitLog) sync() error {
+	if err := l.drain(); err != nil {
+		return fmt.Errorf("write the commit log: %w", err)
+	}
 	l.syncing.Lock()
 	defer l.syncing.Unlock()
 	l.mu.Lock()
@@ -211,7 +226,15 @@ func (l *commitLog) sync() error {
 	return nil
 }
 
+// close writes what is in the stage, and closes all files.
 func (l *commitLog) close() (err error) {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	if l.stage != nil {
+		err = errors.Join(l.drainStage(), l.stage.unmap())
+		l.stage = nil
+	}
+	l.torn = errLogClosed
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, g := range l.live {
@@ -234,7 +257,7 @@ type replayed struct {
 // commit in it behind a position, in order, and with where it ends; visit keeps them.
 // What it found it leaves, as segments to be retired, and it begins a new one.
 func openLog(fs vfs.FS, parent string, mode SyncMode, from logPosition, visit func(*rowBatch, logPosition) error) (*commitLog, replayed, error) {
-	l := &commitLog{fs: fs, dir: fs.PathJoin(parent, logDir), mode: mode, extendsBy: extendBytesMax}
+	l := &commitLog{fs: fs, dir: fs.PathJoin(parent, logDir), mode: mode, extendsBy: extendBytesMax, full: make(chan struct{}, 1)}
 	if err := makeDir(fs, l.dir); err != nil {
 		return nil, replayed{}, fmt.Errorf("make the directory of the commit log: %w", err)
 	}
@@ -242,11 +265,15 @@ func openLog(fs vfs.FS, parent string, mode SyncMode, from logPosition, visit fu
 	if err != nil {
 		return nil, replayed{}, err
 	}
-	found, err := l.replay(numbers, from, visit)
+	held, err := readStage(fs, l.stageName())
+	if err != nil {
+		return nil, replayed{}, fmt.Errorf("read the commit log's stage: %w", err)
+	}
+	l.current = &segment{}
+	found, err := l.replay(numbers, held, from, visit)
 	if err == nil {
-		if l.current == nil {
-			l.current = &segment{}
-		}
+		l.head.Store(l.current.end())
+		l.tail.Store(l.current.end())
 		err = l.rotateTo(max(last, from.segment) + 1)
 	}
 	if err != nil {
@@ -255,20 +282,29 @@ func openLog(fs vfs.FS, parent string, mode SyncMode, from logPosition, visit fu
 	return l, found, nil
 }
 
-// replay reads the segments. Those behind a gap it removes.
-func (l *commitLog) replay(numbers []uint64, from logPosition, visit func(*rowBatch, logPosition) error) (found replayed, err error) {
+// replay reads the segments, and writes to them what the last process has left in its
+// stage; nil: it had none. Those behind a gap it removes.
+func (l *commitLog) replay(numbers []uint64, held *stage, from logPosition, visit func(*rowBatch, logPosition) error) (found replayed, err error) {
 	for i, number := range numbers {
-		g := &segment{number: number, name: l.fs.PathJoin(l.dir, logFileName(number))}
+		g := &segment{number: number, name: l.fs.PathJoin(l.dir, logFileName(number)), place: l.current.end()}
 		g.dirty.Store(true) // it may have been killed, and not synced
-		if g.file, err = l.fs.Open(g.name); err != nil {
+		if held == nil {
+			g.file, err = l.fs.Open(g.name)
+		} else {
+			g.file, err = l.fs.OpenReadWrite(g.name, logCategory)
+		}
+		if err != nil {
 			return found, fmt.Errorf("read the commit log %s: %w", g.name, err)
 		}
 		l.live = append(l.live, g)
+		if err := g.findHeader(held); err != nil {
+			return found, fmt.Errorf("read the commit log %s: %w", g.name, err)
+		}
 		found.gap = found.gap || i > 0 && !l.goesOn(g, from)
 		if found.gap {
 			continue
 		}
-		stray, err := g.read(from, visit)
+		stray, err := g.read(held, from, visit)
 		if err != nil {
 			return found, fmt.Errorf("read the commit log %s: %w", g.name, err)
 		}
@@ -296,15 +332,19 @@ func (l *commitLog) goesOn(g *segment, from logPosition) bool {
 	return !sound || before.segment == l.current.number && l.position().reaches(before) || from.reaches(before)
 }
 
-// before reads the header.
+// end is the place behind it.
+func (g *segment) end() uint64 { return g.place + uint64(g.bytes) }
+
+// before reads the header, and notes the segment's place.
 func (g *segment) before() (p logPosition, sound bool) {
 	var header [logSegmentHeader]byte
-	if _, err := g.file.ReadAt(header[:], 0); err != nil && !errors.Is(err, io.EOF) {
+	if n, err := g.file.ReadAt(header[:], 0); n < len(header) && err != nil {
 		return p, false
 	}
-	if binary.BigEndian.Uint64(header[:]) != g.checksum(header[8:]) {
+	if binary.BigEndian.Uint64(header[:]) != g.checksum(0, header[8:]) {
 		return p, false
 	}
+	g.place = binary.BigEndian.Uint64(header[24:])
 	return logPosition{binary.BigEndian.Uint64(header[8:]), int64(binary.BigEndian.Uint64(header[16:]))}, true
 }
 
@@ -334,22 +374,31 @@ func (l *commitLog) list() (numbers []uint64, last uint64, err error) {
 	return numbers, last, nil
 }
 
-// read calls visit with what a segment holds behind a position.
-func (g *segment) read(from logPosition, visit func(*rowBatch, logPosition) error) (stray int64, err error) {
+// read calls visit with what a segment holds behind a position, and what the stage holds for it.
+func (g *segment) read(held *stage, from logPosition, visit func(*rowBatch, logPosition) error) (stray int64, err error) {
 	info, err := g.file.Stat()
 	if err != nil {
 		return 0, err
 	}
-	if _, sound := g.before(); !sound || info.Size() < logSegmentHeader {
+	size := info.Size()
+	if _, sound := g.before(); !sound {
 		return 0, nil // it was only just begun
 	}
 	for g.bytes = logSegmentHeader; ; {
-		form, err := g.record(g.bytes, info.Size())
+		form, err := g.record(g.bytes, size)
 		if err != nil {
 			return 0, err
 		}
 		if form == nil {
-			return g.stray(info.Size())
+			n, err := g.findRecord(held, g.bytes)
+			if err != nil {
+				return 0, err
+			}
+			if n == 0 {
+				return g.stray(size)
+			}
+			size = max(size, g.bytes+n)
+			continue
 		}
 		g.bytes += logRecordHeader + int64(len(form))
 		if from.reaches(logPosition{g.number, g.bytes}) {
@@ -385,7 +434,7 @@ func (g *segment) stray(size int64) (bytes int64, err error) {
 		if end > uint64(min(at+strayRecordMax, len(b))) || end == uint64(at+logRecordHeader) {
 			continue
 		}
-		if g.checksum(b[at+8:end]) == binary.BigEndian.Uint64(b[at:]) {
+		if g.checksum(g.bytes+int64(at), b[at+8:end]) == binary.BigEndian.Uint64(b[at:]) {
 			return int64(at), nil
 		}
 	}
@@ -409,7 +458,7 @@ func (g *segment) record(at, size int64) ([]byte, error) {
 	if _, err := g.file.ReadAt(b, at+8); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	if g.checksum(b) != binary.BigEndian.Uint64(header[:]) {
+	if g.checksum(at, b) != binary.BigEndian.Uint64(header[:]) {
 		return nil, nil
 	}
 	return b[4:], nil

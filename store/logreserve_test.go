@@ -95,14 +95,14 @@ func TestALogThatIsSyncedOftenIsExtendedByZeros(t *testing.T) {
 		zeros bool
 	}{{SyncEverysec, false, false}, {SyncEverysec, true, true}, {SyncAlways, false, true}} {
 		opts := memOptions(vfs.NewMem())
-		opts.Sync, opts.SyncedOften = c.mode, c.often
-		if s := openStore(t, opts); s.commitLog.byZeros != c.zeros {
-			t.Errorf("%v, synced often is %t: extended by zeros is %t", c.mode, c.often, s.commitLog.byZeros)
+		opts.Sync, opts.SyncedOften, opts.mapFile = c.mode, c.often, fakeMap{}.mapFile
+		if s := openStore(t, opts); s.commitLog.byZeros != c.zeros || (s.commitLog.stage == nil) != c.zeros {
+			t.Errorf("%v, synced often is %t: extended by zeros is %t, and a stage %p", c.mode, c.often, s.commitLog.byZeros, s.commitLog.stage)
 		}
 		var asked, written [][2]int64
 		_, l := logged(t, reservingFS{vfs.NewMem(), &asked, &written})
 		l.byZeros = c.zeros
-		if err := errors.Join(l.extend(100), l.close()); err != nil {
+		if err := errors.Join(l.extend(l.current, 100), l.close()); err != nil {
 			t.Fatal(err)
 		}
 		end := int64(logSegmentHeader + extendBytesMax)

@@ -15,15 +15,20 @@ func (l *commitLog) rotateTo(number uint64) error {
 	next := l.ready
 	l.mu.Unlock()
 	if err == nil {
-		err = next.begin(l.position())
+		err = next.measure()
+	}
+	if err == nil {
+		before := l.position()
+		next.place = l.head.Load()
+		l.mu.Lock()
+		l.live, l.ready = append(l.live, next), nil
+		l.mu.Unlock()
+		l.current = next
+		err = l.put(next.header(before), false)
 	}
 	if err != nil {
 		return fmt.Errorf("begin a segment of the commit log: %w", err)
 	}
-	l.mu.Lock()
-	l.live, l.ready = append(l.live, next), nil
-	l.mu.Unlock()
-	l.current = next
 	return nil
 }
 
@@ -59,25 +64,30 @@ func (l *commitLog) prepare(number uint64) error {
 	return nil
 }
 
-// begin writes the header.
-func (g *segment) begin(before logPosition) error {
-	header := append(make([]byte, 8), before.encode()...)
-	binary.BigEndian.PutUint64(header, g.checksum(header[8:]))
+// measure notes how long the file is.
+func (g *segment) measure() error {
 	info, err := g.file.Stat()
 	if err != nil {
 		return err
 	}
-	g.bytes = logSegmentHeader
 	g.extent.Store(max(info.Size(), logSegmentHeader))
 	g.seen = g.extent.Load()
-	g.dirty.Store(true)
-	_, err = g.file.Write(header)
-	return err
+	return nil
+}
+
+// header is how a segment begins that goes on from a position.
+func (g *segment) header(before logPosition) []byte {
+	header := binary.BigEndian.AppendUint64(append(make([]byte, 8), before.encode()...), g.place)
+	binary.BigEndian.PutUint64(header, g.checksum(0, header[8:]))
+	return header
 }
 
 // retire removes the segments before the one of that number, whose commits Pebble
 // has on the disk.
 func (l *commitLog) retire(before uint64) error {
+	if err := l.drain(); err != nil {
+		return fmt.Errorf("write the commit log: %w", err)
+	}
 	l.syncing.Lock()
 	defer l.syncing.Unlock()
 	for {

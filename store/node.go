@@ -37,7 +37,7 @@ type nodeRecord struct {
 }
 
 const (
-	nodeFormat        = 1
+	nodeFormat        = 2
 	nodeFile          = "NODE"
 	newSuffix         = ".new" // of a file that is to replace another
 	lockFile          = "lock"

@@ -59,9 +59,9 @@ func TestAFirstStartThatWasInterruptedIsNotForeign(t *testing.T) {
 
 func TestANodeFileThatIsNotOursIsRefused(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
-		{`{"format":2,"partitions":8}`, "format 2"},
-		{`{"format":1,"partitions":8,"incarnations":[]}`, "no incarnation"},
-		{`{"format":1,"partitions":7,"incarnations":[1],"node_id":"` + strings.Repeat("ab", 20) + `"}`, "power of two"},
+		{`{"format":1,"partitions":8}`, "format 1"},
+		{`{"format":2,"partitions":8,"incarnations":[]}`, "no incarnation"},
+		{`{"format":2,"partitions":7,"incarnations":[1],"node_id":"` + strings.Repeat("ab", 20) + `"}`, "power of two"},
 		{"", "NODE"},
 		{"garbage", "NODE"},
 	} {

@@ -162,6 +162,7 @@ func (s *Store) openState(wasClean bool) error {
 	}
 	s.commitLog.byZeros = s.opts.Sync == SyncAlways || s.opts.SyncedOften
 	s.commitLog.extendsBy = int(min(extendBytesMax, max(s.logBytes/4, 1)))
+	s.openStage()
 	s.open.rows, s.open.spare = &rowBatch{}, &rowBatch{}
 	s.counters = newCounters(q)
 	s.trees.init(q)
@@ -197,6 +198,8 @@ func (s *Store) openState(wasClean bool) error {
 			s.commitLog.reserve(s.disk.spare(s.opts.DiskReserveBytes), s.logBytes)
 		}
 	}, s.opts.Sync == SyncEverysec)
+	s.every(time.Second, func() { s.drainLog() }, s.opts.Sync == SyncNo)
+	s.background.Go(s.runDrain)
 	s.every(time.Duration(s.lease.spanMS)*time.Millisecond/4+1, func() { s.lease.keepAhead(s.NowMS()) }, true)
 	s.every(diskInterval, func() { s.disk.update(s) }, true)
 	s.every(time.Second, s.noteSublevels, true)

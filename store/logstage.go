@@ -1,0 +1,147 @@
+package store
+
+import "encoding/binary"
+
+func (l *commitLog) stageName() string { return l.fs.PathJoin(l.dir, stageFile) }
+
+// stageIn has commits put in a stage from now on. All that the last process has left there
+// is in the segments. No other call is under way.
+func (l *commitLog) stageIn(bytes int, mapFile func(name string, size int) ([]byte, func() error, error)) error {
+	ring, unmap, err := mapFile(l.stageName(), bytes)
+	if err == nil {
+		err = syncDir(l.fs, l.dir)
+	}
+	if err == nil {
+		l.stage = &stage{ring: ring, unmap: unmap}
+	}
+	return err
+}
+
+// room returns empty memory for a record: in the stage, where there is one, at the head.
+func (l *commitLog) room() []byte {
+	if l.stage == nil {
+		return l.buf[:0]
+	}
+	free := l.stage.at(l.head.Load(), uint64(len(l.stage.ring))-l.waiting())
+	return free[:0:len(free)]
+}
+
+// waiting returns how many bytes are not in segments yet.
+func (l *commitLog) waiting() uint64 { return uint64(max(0, int64(l.head.Load()-l.tail.Load()))) }
+
+// put adds bytes to the current segment: to the stage, where there is one with room for them,
+// or inPlace, where they are there. The caller holds commitMu.
+func (l *commitLog) put(b []byte, inPlace bool) error {
+	n := uint64(len(b))
+	if !inPlace {
+		if l.stage == nil || n > uint64(len(l.stage.ring)) {
+			return l.writeThrough(b)
+		}
+		if l.waiting()+n > uint64(len(l.stage.ring)) {
+			if err := l.drain(); err != nil {
+				return err
+			}
+		}
+		l.stage.put(l.head.Load(), b)
+	}
+	l.current.bytes += int64(n)
+	l.head.Add(n)
+	if n >= stageLargeBytes && l.writing.TryLock() {
+		defer l.writing.Unlock()
+		return l.drainStage()
+	}
+	if l.waiting() >= stageDrainBytes {
+		select {
+		case l.full <- struct{}{}:
+		default:
+		}
+	}
+	return nil
+}
+
+// writeThrough adds bytes to the current segment in its file.
+func (l *commitLog) writeThrough(b []byte) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	if err := l.drainStage(); err != nil {
+		return err
+	}
+	l.current.bytes += int64(len(b))
+	l.head.Add(uint64(len(b)))
+	return l.write(l.current, b)
+}
+
+// drain writes to the segments what is in the stage. After an error nothing is written any more.
+func (l *commitLog) drain() error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	return l.drainStage()
+}
+
+func (l *commitLog) drainStage() error {
+	if l.stage == nil {
+		return l.torn
+	}
+	for to := l.head.Load(); l.tail.Load() < to && l.torn == nil; {
+		from, end := l.tail.Load(), to
+		l.mu.Lock()
+		at := len(l.live) - 1
+		for ; l.live[at].place > from; at-- {
+			end = l.live[at].place
+		}
+		g := l.live[at]
+		l.mu.Unlock()
+		_ = l.write(g, l.stage.at(from, end-from)) // files of the operating system's do not change what they are given
+	}
+	if l.torn == nil {
+		l.torn = l.stage.prepare(l.head.Load())
+	}
+	return l.torn
+}
+
+// write writes bytes at the tail, which is in that segment. The caller holds writing.
+func (l *commitLog) write(g *segment, b []byte) error {
+	if l.torn == nil {
+		l.torn = l.extend(g, len(b))
+	}
+	if l.torn == nil {
+		_, l.torn = g.file.Write(b)
+	}
+	if l.torn == nil {
+		g.dirty.Store(true) // after the write: a sync that came between has not synced it
+		l.tail.Add(uint64(len(b)))
+	}
+	return l.torn
+}
+
+// findHeader writes the header that the stage has, where there is none that is sound.
+func (g *segment) findHeader(held *stage) error {
+	if _, sound := g.before(); sound || held == nil {
+		return nil
+	}
+	header := held.get(g.place, logSegmentHeader)
+	if binary.BigEndian.Uint64(header) != g.checksum(0, header[8:]) {
+		return nil
+	}
+	_, err := g.file.WriteAt(header, 0)
+	return err
+}
+
+// findRecord writes the record that the stage has for a place at which there is none that is
+// sound, and returns its length; 0: there is none.
+func (g *segment) findRecord(held *stage, at int64) (bytes int64, err error) {
+	if held == nil {
+		return 0, nil
+	}
+	place := g.place + uint64(at)
+	n := uint64(binary.BigEndian.Uint32(held.get(place+8, 4)))
+	if n == 0 || logRecordHeader+n > uint64(len(held.ring)) {
+		return 0, nil
+	}
+	record := held.get(place, logRecordHeader+n)
+	if binary.BigEndian.Uint64(record) != g.checksum(at, record[8:]) {
+		return 0, nil
+	}
+	_, err = g.file.WriteAt(record, at)
+	return int64(len(record)), err
+}
