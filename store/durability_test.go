@@ -218,20 +218,29 @@ func flush(t testing.TB, s *Store, dbs ...uint8) {
 func TestAKilledProcessLosesNothing(t *testing.T) {
 	for _, mode := range []SyncMode{SyncAlways, SyncEverysec, SyncNo} {
 		t.Run(mode.String(), func(t *testing.T) {
-			fs := vfs.NewCrashableMem()
+			fs, m := vfs.NewCrashableMem(), newTestMap(t)
 			opts := memOptions(fs)
-			opts.Sync = mode
+			opts.Sync, opts.mapFile = mode, m.mapFile
 			s := openStore(t, opts)
+			opts.mapFile = nil     // the file is the process's that is killed
 			s.logBytes = 256 << 10 // many segments
+			killed := func() *vfs.MemFS {
+				var stage []byte
+				if s.commitLog.stage != nil {
+					stage = m.file(t) // first: what is written to segments meanwhile is in both
+				}
+				left := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
+				writeFile(t, left, stageBelow(fs, opts.Dir), stage)
+				return left
+			}
 			l := &ledger{begun: map[string]int{}, acked: map[string]int{}}
-			whole := vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))}
 			stop := make(chan struct{})
 			var writer sync.WaitGroup
 			writer.Go(func() { l.write(t, s, rand.New(rand.NewPCG(1, 2)), stop) })
 			for range 5 {
 				waitForLogs(t, s, 1)
 				lowest := l.snapshot(acked)
-				opts.FS = fs.CrashClone(whole)
+				opts.FS = killed()
 				check(t, opts, lowest, l.snapshot(begun))
 			}
 			close(stop)
@@ -239,7 +248,7 @@ func TestAKilledProcessLosesNothing(t *testing.T) {
 
 			// And the smallest write there is, which fills no buffer.
 			mustSet(t, s, 0, "small", "v")
-			opts.FS = fs.CrashClone(whole)
+			opts.FS = killed()
 			wantRead(t, openStore(t, opts), 0, "small", "v")
 		})
 	}

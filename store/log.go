@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,10 +24,11 @@ import (
 //  1. checksum, 8 bytes: of the segment's number and what follows
 //  2. the number of the segment before, and where it ended, 8 bytes each
 //  3. its place, 8 bytes: how many bytes of the log are before it
+//  4. its seed, 8 bytes: a random number
 //
 // and goes on with records, one a commit:
 //
-//  1. checksum, 8 bytes: of the segment's number, where in it the record is, the length and the form
+//  1. checksum, 8 bytes: of the segment's number and seed, where in it the record is, the length and the form
 //  2. length of the form, 4 bytes
 //  3. the form of the rows (logform.go)
 //
@@ -54,14 +56,14 @@ type commitLog struct {
 	current *segment
 	buf     []byte
 
-	// Places in all of the log: the head is behind what was appended, the tail behind what
-	// is written to segments; commitMu and writing guard their changes.
-	head, tail atomic.Uint64
+	// Places in all of the log.
+	head atomic.Uint64 // behind what was appended; commitMu guards its changes
+	tail atomic.Uint64 // behind what is written to segments; writing guards its changes
 
-	writing sync.Mutex // held over writes to segments; not while syncing is
+	syncing sync.Mutex // held over syncs, and by who closes segments; before writing
+
+	writing sync.Mutex // held over writes to segments
 	torn    error      // why there can be no more; guarded by writing
-
-	syncing sync.Mutex // held over syncs, and by who closes segments
 
 	mu    sync.Mutex // guards what follows; innermost
 	live  []*segment // by rising number, the current one last
@@ -75,6 +77,7 @@ type segment struct {
 	name   string
 	file   vfs.File
 	place  uint64       // in all of the log, that it begins at
+	seed   uint64       // of its records' checksums
 	bytes  int64        // with what is in the stage; commitMu guards it
 	extent atomic.Int64 // of the file; commitLog.writing guards its changes
 	dirty  atomic.Bool  // written since it was synced
@@ -86,7 +89,7 @@ type segment struct {
 
 const (
 	logDir           = "log"
-	logSegmentHeader = 8 + 8 + 8 + 8
+	logSegmentHeader = 8 + 8 + 8 + 8 + 8
 	logRecordHeader  = 8 + 4
 	logSparePrefix   = "spare-"
 	logFileSuffix    = ".log"
@@ -121,7 +124,10 @@ func logFileName(number uint64) string { return fmt.Sprintf("%016x%s", number, l
 
 // append writes a commit. The caller holds commitMu. After an error the log must not
 // be written to any more: it may end in a torn record.
-func (l *commitLog) append(rows *rowBatch) error {
+func (l *commitLog) append(rows *rowBatch) (err error) {
+	if l.stage != nil {
+		defer l.stage.caught(debug.SetPanicOnFault(true), &err)
+	}
 	room := l.room()
 	buf := rows.encode(append(room, make([]byte, logRecordHeader)...))
 	inPlace := l.stage != nil && cap(room) > 0 && &buf[0] == &room[:1][0] // else it did not fit
@@ -198,32 +204,39 @@ func (l *commitLog) reserve(bytesMax, segmentBytes int64) {
 	}
 }
 
-// checksum is of bytes behind one at a place of the segment.
+// checksum is of a record at a place in the segment, without what it begins with.
 func (g *segment) checksum(at int64, b []byte) uint64 {
-	return mix(mix(g.number^0x6c6f67, uint64(at)), xxhash.Sum64(b))
+	return mix(mix(g.number^g.seed, uint64(at)), xxhash.Sum64(b))
 }
 
-// sync makes durable what has been written, older segments first: no later commit is
-// ever durable before an earlier one.
+// headerChecksum is the same of the header.
+func (g *segment) headerChecksum(b []byte) uint64 { return mix(g.number^0x6c6f67, xxhash.Sum64(b)) }
+
+// sync makes durable what has been appended, older segments first: no later commit is
+// ever durable before an earlier one. What cannot be written is made durable where it is.
 func (l *commitLog) sync() error {
-	if err := l.drain(); err != nil {
-		return fmt.Errorf("write the commit log: %w", err)
-	}
 	l.syncing.Lock()
 	defer l.syncing.Unlock()
 	l.mu.Lock()
-	live := slices.Clone(l.live)
+	live := slices.Clone(l.live) // all but the last will have all that is theirs
 	l.mu.Unlock()
+	torn := l.drain()
+	if torn != nil && l.stage != nil {
+		torn = errors.Join(torn, l.stage.sync())
+	}
+	if torn != nil {
+		torn = fmt.Errorf("write the commit log: %w", torn)
+	}
 	for _, g := range live {
 		if !g.dirty.Swap(false) {
 			continue
 		}
 		if err := g.file.SyncData(); err != nil {
 			g.dirty.Store(true) // or the next would say that it is done
-			return fmt.Errorf("sync the commit log: %w", err)
+			return errors.Join(torn, fmt.Errorf("sync the commit log: %w", err))
 		}
 	}
-	return nil
+	return torn
 }
 
 // close writes what is in the stage, and closes all files.
@@ -270,11 +283,16 @@ func openLog(fs vfs.FS, parent string, mode SyncMode, from logPosition, visit fu
 		return nil, replayed{}, fmt.Errorf("read the commit log's stage: %w", err)
 	}
 	l.current = &segment{}
-	found, err := l.replay(numbers, held, from, visit)
+	found, left, err := l.replay(numbers, held, from, visit)
 	if err == nil {
 		l.head.Store(l.current.end())
 		l.tail.Store(l.current.end())
-		err = l.rotateTo(max(last, from.segment) + 1)
+		err = l.rotateTo(max(last, from.segment) + 1) // before files go, or their numbers could be used again
+	}
+	for i := len(left) - 1; i >= 0 && err == nil; i-- {
+		if err = errors.Join(left[i].file.Close(), fs.Remove(left[i].name), syncDir(fs, l.dir)); err != nil {
+			err = fmt.Errorf("remove a segment of the commit log: %w", err)
+		}
 	}
 	if err != nil {
 		return nil, found, errors.Join(err, l.close())
@@ -282,69 +300,55 @@ func openLog(fs vfs.FS, parent string, mode SyncMode, from logPosition, visit fu
 	return l, found, nil
 }
 
-// replay reads the segments, and writes to them what the last process has left in its
-// stage; nil: it had none. Those behind a gap it removes.
-func (l *commitLog) replay(numbers []uint64, held *stage, from logPosition, visit func(*rowBatch, logPosition) error) (found replayed, err error) {
+// replay reads the segments, and what the last process has left for them in its stage; nil:
+// it had none. It returns those that are behind a gap, which are not live.
+func (l *commitLog) replay(numbers []uint64, held *stage, from logPosition, visit func(*rowBatch, logPosition) error) (found replayed, left []*segment, err error) {
 	for i, number := range numbers {
 		g := &segment{number: number, name: l.fs.PathJoin(l.dir, logFileName(number)), place: l.current.end()}
 		g.dirty.Store(true) // it may have been killed, and not synced
-		if held == nil {
-			g.file, err = l.fs.Open(g.name)
-		} else {
-			g.file, err = l.fs.OpenReadWrite(g.name, logCategory)
+		if g.file, err = l.fs.Open(g.name); err != nil {
+			return found, left, fmt.Errorf("read the commit log %s: %w", g.name, err)
 		}
-		if err != nil {
-			return found, fmt.Errorf("read the commit log %s: %w", g.name, err)
+		before, begun := g.before(held)
+		found.gap = found.gap || i > 0 && begun && !l.goesOn(before, from)
+		if found.gap {
+			left = append(left, g)
+			continue
 		}
 		l.live = append(l.live, g)
-		if err := g.findHeader(held); err != nil {
-			return found, fmt.Errorf("read the commit log %s: %w", g.name, err)
-		}
-		found.gap = found.gap || i > 0 && !l.goesOn(g, from)
-		if found.gap {
+		if !begun {
+			l.current = g
 			continue
 		}
 		stray, err := g.read(held, from, visit)
 		if err != nil {
-			return found, fmt.Errorf("read the commit log %s: %w", g.name, err)
+			return found, left, fmt.Errorf("read the commit log %s: %w", g.name, err)
 		}
 		found.stray = max(found.stray, stray)
 		l.current = g
 	}
-	if !found.gap {
-		return found, nil
-	}
-	left := l.live[slices.Index(l.live, l.current)+1:]
-	for i := len(left) - 1; i >= 0; i-- {
-		g := left[i]
-		if err := errors.Join(g.file.Close(), l.fs.Remove(g.name), syncDir(l.fs, l.dir)); err != nil {
-			return found, fmt.Errorf("remove a segment of the commit log: %w", err)
-		}
-	}
-	l.live = l.live[:len(l.live)-len(left)]
-	return found, nil
+	return found, left, nil
 }
 
 // goesOn says whether a segment goes on where the one before ended, or Pebble has what
 // is missing between.
-func (l *commitLog) goesOn(g *segment, from logPosition) bool {
-	before, sound := g.before()
-	return !sound || before.segment == l.current.number && l.position().reaches(before) || from.reaches(before)
+func (l *commitLog) goesOn(before, from logPosition) bool {
+	return before.segment == l.current.number && l.position().reaches(before) || from.reaches(before)
 }
 
 // end is the place behind it.
 func (g *segment) end() uint64 { return g.place + uint64(g.bytes) }
 
-// before reads the header, and notes the segment's place.
-func (g *segment) before() (p logPosition, sound bool) {
-	var header [logSegmentHeader]byte
-	if n, err := g.file.ReadAt(header[:], 0); n < len(header) && err != nil {
-		return p, false
+// before reads the header, and notes the segment's place and seed. Where none is sound it was only just
+// begun.
+func (g *segment) before(held *stage) (p logPosition, begun bool) {
+	header := make([]byte, logSegmentHeader)
+	if n, err := g.file.ReadAt(header, 0); n < len(header) && err != nil || binary.BigEndian.Uint64(header) != g.headerChecksum(header[8:]) {
+		if header = g.stagedHeader(held); header == nil {
+			return p, false
+		}
 	}
-	if binary.BigEndian.Uint64(header[:]) != g.checksum(0, header[8:]) {
-		return p, false
-	}
-	g.place = binary.BigEndian.Uint64(header[24:])
+	g.place, g.seed = binary.BigEndian.Uint64(header[24:]), binary.BigEndian.Uint64(header[32:])
 	return logPosition{binary.BigEndian.Uint64(header[8:]), int64(binary.BigEndian.Uint64(header[16:]))}, true
 }
 
@@ -380,25 +384,16 @@ func (g *segment) read(held *stage, from logPosition, visit func(*rowBatch, logP
 	if err != nil {
 		return 0, err
 	}
-	size := info.Size()
-	if _, sound := g.before(); !sound {
-		return 0, nil // it was only just begun
-	}
 	for g.bytes = logSegmentHeader; ; {
-		form, err := g.record(g.bytes, size)
+		form, err := g.record(g.bytes, info.Size())
 		if err != nil {
 			return 0, err
 		}
 		if form == nil {
-			n, err := g.findRecord(held, g.bytes)
-			if err != nil {
-				return 0, err
-			}
-			if n == 0 {
-				return g.stray(size)
-			}
-			size = max(size, g.bytes+n)
-			continue
+			form = g.stagedForm(held, g.bytes)
+		}
+		if form == nil {
+			return g.stray(info.Size())
 		}
 		g.bytes += logRecordHeader + int64(len(form))
 		if from.reaches(logPosition{g.number, g.bytes}) {
@@ -423,6 +418,9 @@ const (
 // stray looks for a sound record behind the end of the segment: there is one where what
 // was written before it went bad, or was not synced when the power was cut.
 func (g *segment) stray(size int64) (bytes int64, err error) {
+	if size <= g.bytes {
+		return 0, nil
+	}
 	b := make([]byte, min(size-g.bytes, strayBytesMax))
 	n, err := g.file.ReadAt(b, g.bytes)
 	if err != nil && !errors.Is(err, io.EOF) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 )
 
 // rotate begins a new segment. The caller holds commitMu.
@@ -45,7 +46,7 @@ func (l *commitLog) prepare(number uint64) error {
 	if ready != nil {
 		return nil
 	}
-	next := &segment{number: number, name: l.fs.PathJoin(l.dir, logFileName(number))}
+	next := &segment{number: number, name: l.fs.PathJoin(l.dir, logFileName(number)), seed: rand.Uint64()}
 	var err error
 	if spare != "" {
 		next.file, err = l.fs.ReuseForWrite(spare, next.name, logCategory)
@@ -77,8 +78,9 @@ func (g *segment) measure() error {
 
 // header is how a segment begins that goes on from a position.
 func (g *segment) header(before logPosition) []byte {
-	header := binary.BigEndian.AppendUint64(append(make([]byte, 8), before.encode()...), g.place)
-	binary.BigEndian.PutUint64(header, g.checksum(0, header[8:]))
+	header := append(make([]byte, 8), before.encode()...)
+	header = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(header, g.place), g.seed)
+	binary.BigEndian.PutUint64(header, g.headerChecksum(header[8:]))
 	return header
 }
 

@@ -1,20 +1,25 @@
 package store
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"errors"
+	"runtime/debug"
+)
 
 func (l *commitLog) stageName() string { return l.fs.PathJoin(l.dir, stageFile) }
 
-// stageIn has commits put in a stage from now on. All that the last process has left there
-// is in the segments. No other call is under way.
-func (l *commitLog) stageIn(bytes int, mapFile func(name string, size int) ([]byte, func() error, error)) error {
-	ring, unmap, err := mapFile(l.stageName(), bytes)
-	if err == nil {
-		err = syncDir(l.fs, l.dir)
+// stageIn has commits put in a stage from now on. Pebble has all that the last process has left
+// there. No other call is under way.
+func (l *commitLog) stageIn(bytes int, mapFile func(name string, size int) (mapping, error)) error {
+	m, err := mapFile(l.stageName(), bytes)
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		l.stage = &stage{ring: ring, unmap: unmap}
+	if err := syncDir(l.fs, l.dir); err != nil {
+		return errors.Join(err, m.unmap())
 	}
-	return err
+	l.stage = &stage{mapping: m}
+	return nil
 }
 
 // room returns empty memory for a record: in the stage, where there is one, at the head.
@@ -29,8 +34,8 @@ func (l *commitLog) room() []byte {
 // waiting returns how many bytes are not in segments yet.
 func (l *commitLog) waiting() uint64 { return uint64(max(0, int64(l.head.Load()-l.tail.Load()))) }
 
-// put adds bytes to the current segment: to the stage, where there is one with room for them,
-// or inPlace, where they are there. The caller holds commitMu.
+// put adds bytes to the current segment: in the stage, where there is one with room for them.
+// inPlace says that they are at the stage's head already. The caller holds commitMu.
 func (l *commitLog) put(b []byte, inPlace bool) error {
 	n := uint64(len(b))
 	if !inPlace {
@@ -79,10 +84,15 @@ func (l *commitLog) drain() error {
 }
 
 func (l *commitLog) drainStage() error {
-	if l.stage == nil {
-		return l.torn
+	if l.stage != nil && l.torn == nil {
+		l.torn = l.drainRing()
 	}
-	for to := l.head.Load(); l.tail.Load() < to && l.torn == nil; {
+	return l.torn
+}
+
+func (l *commitLog) drainRing() (err error) {
+	defer l.stage.caught(debug.SetPanicOnFault(true), &err)
+	for to := l.head.Load(); l.tail.Load() < to; {
 		from, end := l.tail.Load(), to
 		l.mu.Lock()
 		at := len(l.live) - 1
@@ -91,12 +101,11 @@ func (l *commitLog) drainStage() error {
 		}
 		g := l.live[at]
 		l.mu.Unlock()
-		_ = l.write(g, l.stage.at(from, end-from)) // files of the operating system's do not change what they are given
+		if err := l.write(g, l.stage.at(from, end-from)); err != nil { // files of the operating system's do not change what they are given
+			return err
+		}
 	}
-	if l.torn == nil {
-		l.torn = l.stage.prepare(l.head.Load())
-	}
-	return l.torn
+	return l.stage.prepare(l.head.Load())
 }
 
 // write writes bytes at the tail, which is in that segment. The caller holds writing.
@@ -114,34 +123,32 @@ func (l *commitLog) write(g *segment, b []byte) error {
 	return l.torn
 }
 
-// findHeader writes the header that the stage has, where there is none that is sound.
-func (g *segment) findHeader(held *stage) error {
-	if _, sound := g.before(); sound || held == nil {
+// stagedHeader returns the header that the stage has, nil where there is none that is sound.
+func (g *segment) stagedHeader(held *stage) []byte {
+	if held == nil {
 		return nil
 	}
 	header := held.get(g.place, logSegmentHeader)
-	if binary.BigEndian.Uint64(header) != g.checksum(0, header[8:]) {
+	if binary.BigEndian.Uint64(header) != g.headerChecksum(header[8:]) {
 		return nil
 	}
-	_, err := g.file.WriteAt(header, 0)
-	return err
+	return header
 }
 
-// findRecord writes the record that the stage has for a place at which there is none that is
-// sound, and returns its length; 0: there is none.
-func (g *segment) findRecord(held *stage, at int64) (bytes int64, err error) {
+// stagedForm returns the form that the stage has for a place in the segment, nil where there is
+// no sound record.
+func (g *segment) stagedForm(held *stage, at int64) []byte {
 	if held == nil {
-		return 0, nil
+		return nil
 	}
 	place := g.place + uint64(at)
 	n := uint64(binary.BigEndian.Uint32(held.get(place+8, 4)))
 	if n == 0 || logRecordHeader+n > uint64(len(held.ring)) {
-		return 0, nil
+		return nil
 	}
 	record := held.get(place, logRecordHeader+n)
 	if binary.BigEndian.Uint64(record) != g.checksum(at, record[8:]) {
-		return 0, nil
+		return nil
 	}
-	_, err = g.file.WriteAt(record, at)
-	return int64(len(record)), err
+	return record[logRecordHeader:]
 }

@@ -4,4 +4,4 @@ package store
 
 import "errors"
 
-func mapFile(string, int) ([]byte, func() error, error) { return nil, nil, errors.ErrUnsupported }
+func mapFile(string, int) (mapping, error) { return mapping{}, errors.ErrUnsupported }

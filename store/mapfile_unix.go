@@ -11,30 +11,35 @@ import (
 
 // mapFile maps a file of so many bytes, for this process and who opens it next. Its blocks
 // are found: what is written to it needs none.
-func mapFile(name string, size int) (file []byte, unmap func() error, err error) {
+func mapFile(name string, size int) (m mapping, err error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, nil, err
+		return m, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, nil, err
+		return m, err
 	}
 	if info.Size() != int64(size) {
 		if err := f.Truncate(0); err != nil {
-			return nil, nil, err
+			return m, err
 		}
 		if _, err := f.Write(make([]byte, size)); err != nil {
-			return nil, nil, err
+			return m, err
 		}
 		if err := f.Sync(); err != nil {
-			return nil, nil, err
+			return m, err
 		}
 	}
-	file, err = unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	ring, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return nil, nil, err
+		return m, err
 	}
-	return file, func() error { return unix.Munmap(file) }, nil
+	return mapping{
+		ring:  ring,
+		ready: populate,
+		sync:  func() error { return unix.Msync(ring, unix.MS_SYNC) },
+		unmap: func() error { return unix.Munmap(ring) },
+	}, nil
 }

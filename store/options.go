@@ -103,7 +103,7 @@ type Options struct {
 	checkpointBytes int
 	// mapFile maps a file for the commit log's stage. Nil: there is no stage. Default: the operating
 	// system's, where FS is.
-	mapFile func(name string, size int) (file []byte, unmap func() error, err error)
+	mapFile func(name string, size int) (mapping, error)
 	// Log receives what the store and Pebble have to say. Default: nothing.
 	Log zerolog.Logger
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
-	"sync/atomic"
 	"unsafe"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -24,9 +23,16 @@ import (
 // record is of where it belongs, so that nothing else can pass for it, whatever a power cut
 // may have left there.
 type stage struct {
+	mapping
+	prepared uint64 // the place up to where the ring is made ready; commitLog.writing guards it
+}
+
+// A mapping is a file that is mapped.
+type mapping struct {
 	ring  []byte
+	ready func(part []byte) error // finds what a first write to its pages needs
+	sync  func() error
 	unmap func() error
-	warm  uint64 // the place up to where it is made ready
 }
 
 const (
@@ -39,8 +45,8 @@ const (
 	// stageLargeBytes is how large a commit is to be written at once by who commits: that is less work than to
 	// have another thread do it.
 	stageLargeBytes = 4 << 10
-	// stageWarmBytes is how far ahead of what is put the ring is made ready.
-	stageWarmBytes = 256 << 10
+	// stageReadyBytes is how far ahead of what is put the ring is made ready.
+	stageReadyBytes = 256 << 10
 )
 
 // at returns the ring from a place on, to so many bytes behind it or to the ring's end.
@@ -60,20 +66,34 @@ func (s *stage) get(place, bytes uint64) []byte {
 	return append(b, s.ring[:int(bytes)-len(b)]...)
 }
 
-// prepare has the operating system make ready what is behind a place: who is the first to
-// write to a page after it was written to the disk may wait as for a file. It is written to without
-// being changed. An error of the disk's is found here sooner than by who puts.
-func (s *stage) prepare(place uint64) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("the commit log's stage: %v", r)
+// prepare makes ready what is behind a place: who is the first to write to a page after it
+// was written to the disk may wait as for a file.
+func (s *stage) prepare(place uint64) error {
+	s.prepared = max(s.prepared, place&^(stagePage-1)+stagePage)
+	for end := (place + min(stageReadyBytes, uint64(len(s.ring))/2)) &^ (stagePage - 1); s.prepared < end; {
+		part := s.at(s.prepared, end-s.prepared)
+		if err := s.ready(part); err != nil {
+			return fmt.Errorf("the commit log's stage: %w", err)
 		}
-	}()
-	for s.warm = max(s.warm, place&^(stagePage-1)+stagePage); s.warm < place+stageWarmBytes; s.warm += stagePage {
-		atomic.AddUint64((*uint64)(unsafe.Pointer(&s.ring[s.warm%uint64(len(s.ring))])), 0)
+		s.prepared += uint64(len(part))
 	}
 	return nil
+}
+
+// caught makes an error of what happens where the ring cannot be read from or written to the disk: a
+// fault. It is deferred by who puts, with what SetPanicOnFault returned.
+func (s *stage) caught(before bool, err *error) {
+	debug.SetPanicOnFault(before)
+	switch r := recover().(type) {
+	case nil:
+	case interface{ Addr() uintptr }:
+		if from := uintptr(unsafe.Pointer(&s.ring[0])); r.Addr() < from || r.Addr()-from >= uintptr(len(s.ring)) {
+			panic(r)
+		}
+		*err = fmt.Errorf("the commit log's stage: %v", r)
+	default:
+		panic(r)
+	}
 }
 
 // readStage reads what the last process has left in its stage; nil: it had none.
@@ -89,5 +109,5 @@ func readStage(fs vfs.FS, name string) (*stage, error) {
 	if err = errors.Join(err, f.Close()); err != nil || len(ring) == 0 {
 		return nil, err
 	}
-	return &stage{ring: ring}, nil
+	return &stage{mapping: mapping{ring: ring}}, nil
 }

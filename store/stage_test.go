@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -16,51 +17,74 @@ import (
 
 const testStageBytes = 2 * stagePage
 
-// A fakeMap maps files of a file system that cannot, and keeps what is written to them.
-type fakeMap map[string][]byte
+// A testMap maps a file for a stage beside a file system that cannot.
+type testMap struct{ name string }
 
-func (m fakeMap) mapFile(name string, size int) ([]byte, func() error, error) {
-	if len(m[name]) != size {
-		m[name] = make([]byte, size)
+func newTestMap(t testing.TB) *testMap { return &testMap{filepath.Join(t.TempDir(), stageFile)} }
+
+func (m *testMap) mapFile(_ string, size int) (mapping, error) { return mapFile(m.name, size) }
+
+// file returns what the file has now.
+func (m *testMap) file(t fataler) []byte {
+	t.Helper()
+	b, err := os.ReadFile(m.name)
+	if err != nil {
+		t.Fatalf("%v", err)
 	}
-	return m[name], func() error { return nil }, nil
+	return b
 }
 
-// killed returns what a killed process leaves: its files, and what it wrote to those that are mapped.
-func (m fakeMap) killed(t fataler, fs vfs.FS, dir string) *vfs.MemFS {
+// stageBelow is the name of the stage of a store in a directory, or of a log where that is "".
+func stageBelow(fs vfs.FS, dir string) string { return fs.PathJoin(dir, logDir, stageFile) }
+
+// killed returns what a process leaves that is killed now, of a store in a directory.
+func (m *testMap) killed(t fataler, fs vfs.FS, dir string) *vfs.MemFS {
 	t.Helper()
+	b := m.file(t) // first: what is written to segments meanwhile is in both
 	left := vfs.NewMem()
-	if ok, err := vfs.Clone(fs, left, dir, dir); !ok || err != nil {
+	of := fs.PathJoin(dir, logDir)
+	if dir != "" {
+		of = dir
+	}
+	if ok, err := vfs.Clone(fs, left, of, of); !ok || err != nil {
 		t.Fatalf("clone: %v", err)
 	}
-	for name, b := range m {
-		writeFile(t, left, name, bytes.Clone(b)) // a vfs.File may change what it is given
-	}
+	writeFile(t, left, stageBelow(fs, dir), b)
 	return left
 }
 
-// staged opens the log of a file system, with a stage.
-func staged(t fataler, fs vfs.FS, m fakeMap) (forms []string, l *commitLog) {
+// stageLog gives a log a small stage.
+func stageLog(t fataler, l *commitLog, m *testMap) {
 	t.Helper()
-	forms, l = logged(t, fs)
 	l.extendsBy = 100
 	if err := l.stageIn(testStageBytes, m.mapFile); err != nil {
 		t.Fatalf("%v", err)
 	}
-	return forms, l
 }
 
-// Killed at any moment, a process leaves to the next all that it has committed, be it in
-// segments or in the stage, and whatever was in the stage before.
+func stagedLog(t testing.TB, fs vfs.FS) (*commitLog, *testMap) {
+	t.Helper()
+	m := newTestMap(t)
+	_, l := logged(t, fs)
+	stageLog(t, l, m)
+	t.Cleanup(func() { _ = l.close() })
+	return l, m
+}
+
+// Killed after any call, or while it writes to a segment, a process leaves to the next all that
+// it has committed, be it in segments or in the stage, and whatever was in the stage before.
 func TestAKilledProcessLeavesAllItsCommits(t *testing.T) {
+	m := newTestMap(t)
 	rapid.Check(t, func(t *rapid.T) {
-		var fs vfs.FS = vfs.NewMem()
-		m := fakeMap{}
-		_, l := staged(t, fs, m)
+		fs := &busyFS{FS: vfs.NewMem()}
+		_, l := logged(t, fs)
+		stageLog(t, l, m) // with what the case before has left in it
+		defer func() { _ = l.close() }()
 		var want []string
 		var in []uint64 // the segment of each
 		for n := range rapid.IntRange(1, 80).Draw(t, "steps") {
 			var err error
+			through := l.tail.Load() // a segment may lack what is behind, if it is killed while it does this
 			switch op := rapid.SampledFrom([]string{"append", "append", "append", "append", "large", "huge", "drain", "sync", "prepare", "rotate", "retire", "restart"}).Draw(t, "op"); op {
 			case "append", "large", "huge":
 				rows := commitOf(n)
@@ -69,7 +93,9 @@ func TestAKilledProcessLeavesAllItsCommits(t *testing.T) {
 					rows.set(append(rows.key(), "okey"...), bytes.Repeat([]byte{byte(n)}, size))
 				}
 				want, in = append(want, string(rows.encode(nil))), append(in, l.current.number)
-				err = l.append(rows)
+				if err = l.append(rows); op == "huge" {
+					through = l.head.Load()
+				}
 			case "drain":
 				err = l.drain()
 			case "sync":
@@ -80,47 +106,62 @@ func TestAKilledProcessLeavesAllItsCommits(t *testing.T) {
 				err = l.rotate()
 			case "retire":
 				err = l.retire(l.current.number)
+				through = l.head.Load() // it removes what is written
 				for len(in) > 0 && in[0] < l.current.number {
 					want, in = want[1:], in[1:]
 				}
 			case "restart":
-				fs = m.killed(t, fs, logDir)
-				_, l = staged(t, fs, m)
+				fs.FS = m.killed(t, fs, "")
+				_ = l.close()
+				_, l = logged(t, fs)
+				err = l.retire(l.current.number) // Pebble has it
+				want, in, through = nil, nil, l.head.Load()
+				stageLog(t, l, m)
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			left := m.killed(t, fs, logDir)
-			for range 2 { // the first has written to the segments what the stage had
+			left := m.killed(t, fs, "")
+			inStage := min(l.head.Load()-through, testStageBytes)
+			if unwritten := int64(rapid.Uint64Range(0, inStage).Draw(t, "unwritten")); unwritten > 0 {
+				b := readFile(t, left, l.current.name)
+				writeFile(t, left, l.current.name, b[:max(0, min(int64(len(b)), l.current.bytes-unwritten))])
+			}
+			for range 2 { // the first may have been killed, too, before Pebble had it
 				if got, _ := logged(t, left); fmt.Sprint(got) != fmt.Sprint(want) {
 					t.Fatalf("%d commits are left, not %d", len(got), len(want))
 				}
-				writeFile(t, left, l.stageName(), nil)
 			}
 		}
 	})
 }
 
-// Who is killed while a commit is put in the stage has all before it, and not a part of it.
+// Who is killed while a commit is put in the stage has all before it, and not a part of it, be the
+// checksum the first or the last of it.
 func TestWhoIsKilledWhileCommittingHasNotCommitted(t *testing.T) {
-	fs, m := vfs.NewMem(), fakeMap{}
-	_, l := staged(t, fs, m)
+	fs := vfs.NewMem()
+	l, m := stagedLog(t, fs)
 	var want []string
 	for n := range 60 { // some rounds of the ring
-		before, at := bytes.Clone(m[l.stageName()]), l.head.Load()
+		before, at := m.file(t), l.head.Load()
 		rows := commitOf(n)
 		if err := l.append(rows); err != nil {
 			t.Fatal(err)
 		}
-		after := bytes.Clone(m[l.stageName()])
+		after := &stage{mapping: mapping{ring: m.file(t)}}
 		written := l.head.Load() - at
-		for cut := uint64(0); cut <= written-8; cut += 1 + written/16 { // bytes behind the checksum, which comes last
-			torn := m.killed(t, fs, logDir)
-			ring := &stage{ring: bytes.Clone(before)}
-			ring.put(at+8, (&stage{ring: after}).get(at+8, cut))
-			writeFile(t, torn, l.stageName(), ring.ring)
-			if got, _ := logged(t, torn); fmt.Sprint(got) != fmt.Sprint(want) {
-				t.Fatalf("cut at %d of %d bytes there are %d commits, not %d", cut, written, len(got), len(want))
+		left := m.killed(t, fs, "")
+		for _, first := range []uint64{0, 8} {
+			for cut := uint64(0); cut < written-first; cut += 1 + written/16 {
+				ring := &stage{mapping: mapping{ring: bytes.Clone(before)}}
+				ring.put(at+first, after.get(at+first, cut))
+				if bytes.Equal(ring.get(at, written), after.get(at, written)) {
+					continue // the rest was there by chance
+				}
+				writeFile(t, left, stageBelow(fs, ""), ring.ring)
+				if got, _ := logged(t, left); fmt.Sprint(got) != fmt.Sprint(want) {
+					t.Fatalf("with bytes %d to %d of %d there are %d commits, not %d", first, first+cut, written, len(got), len(want))
+				}
 			}
 		}
 		want = append(want, string(rows.encode(nil)))
@@ -129,8 +170,8 @@ func TestWhoIsKilledWhileCommittingHasNotCommitted(t *testing.T) {
 
 // A record of the round before, which begins where the next one would, does not pass for it.
 func TestARecordOfTheRoundBeforeIsNotTaken(t *testing.T) {
-	fs, m := vfs.NewMem(), fakeMap{}
-	_, l := staged(t, fs, m)
+	fs := vfs.NewMem()
+	l, m := stagedLog(t, fs)
 	for n := range 200 {
 		rows := &rowBatch{}
 		rows.set(append(rows.key(), "okey"...), fmt.Append(nil, n+100, string(bytes.Repeat([]byte("-"), 106))))
@@ -141,7 +182,7 @@ func TestARecordOfTheRoundBeforeIsNotTaken(t *testing.T) {
 		if written := l.head.Load() - at; testStageBytes%written != 0 {
 			t.Fatalf("a record has %d bytes: no record begins where one did", written)
 		}
-		if got, _ := logged(t, m.killed(t, fs, logDir)); len(got) != n+1 {
+		if got, _ := logged(t, m.killed(t, fs, "")); len(got) != n+1 {
 			t.Fatalf("%d commits are left, not %d", len(got), n+1)
 		}
 	}
@@ -154,8 +195,8 @@ func TestAPowerCutLeavesAPrefixOfTheLogAndItsStage(t *testing.T) {
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 2))
 	for range cases(10) {
-		fs, m := vfs.NewCrashableMem(), fakeMap{}
-		_, l := staged(t, fs, m)
+		fs := vfs.NewCrashableMem()
+		l, m := stagedLog(t, fs)
 		var want []string
 		synced, times := 0, [][]byte{make([]byte, testStageBytes)}
 		for n := range 60 {
@@ -174,13 +215,13 @@ func TestAPowerCutLeavesAPrefixOfTheLogAndItsStage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			times = append(times, bytes.Clone(m[l.stageName()]))
+			times = append(times, m.file(t))
 			left := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: r.IntN(100), RNG: r})
 			var ring []byte
 			for page := 0; page < testStageBytes; page += stagePage {
 				ring = append(ring, times[max(0, len(times)-1-r.IntN(4)*r.IntN(8))][page:page+stagePage]...)
 			}
-			writeFile(t, left, l.stageName(), ring)
+			writeFile(t, left, stageBelow(fs, ""), ring)
 			got, _ := logged(t, left)
 			if len(got) > len(want) || len(got) < synced || fmt.Sprint(got) != fmt.Sprint(want[:len(got)]) {
 				t.Fatalf("after %d commits, %d of them synced, %d others are left", len(want), synced, len(got))
@@ -189,26 +230,102 @@ func TestAPowerCutLeavesAPrefixOfTheLogAndItsStage(t *testing.T) {
 	}
 }
 
+// A busyFS has others do something while a file is written, and when it has been synced; each once. Its files
+// change nothing of what they are given to write, as those of the operating system, while a vfs.File may.
+type busyFS struct {
+	vfs.FS
+	writing, synced func() error
+}
+
+func (fs *busyFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := fs.FS.Create(name, category)
+	return busyFile{f, fs}, err
+}
+
+func (fs *busyFS) ReuseForWrite(oldName, newName string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := fs.FS.ReuseForWrite(oldName, newName, category)
+	return busyFile{f, fs}, err
+}
+
+type busyFile struct {
+	vfs.File
+	fs *busyFS
+}
+
+func once(f *func() error) error {
+	do := *f
+	if *f = nil; do == nil {
+		return nil
+	}
+	return do()
+}
+
+func (f busyFile) Write(b []byte) (int, error) {
+	if err := once(&f.fs.writing); err != nil {
+		return 0, err
+	}
+	return f.File.Write(bytes.Clone(b))
+}
+
+func (f busyFile) SyncData() error { return errors.Join(f.File.SyncData(), once(&f.fs.synced)) }
+
+// A sync during which others commit and drain makes no segment durable before the end of the one before it is.
+func TestASyncLeavesNoGapWhateverIsCommittedMeanwhile(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	fs := &busyFS{FS: mem}
+	l, _ := stagedLog(t, fs)
+	if err := errors.Join(l.prepare(l.current.number+1), l.append(commitOf(0))); err != nil {
+		t.Fatal(err)
+	}
+	fs.writing = func() error { return errors.Join(l.append(commitOf(1)), l.rotate(), l.append(commitOf(2))) }
+	fs.synced = l.drain
+	if err := l.sync(); err != nil || fs.writing != nil || fs.synced != nil {
+		t.Fatalf("%v, or something was not done", err)
+	}
+	n := 0
+	_, found, err := openLog(mem.CrashClone(vfs.CrashCloneCfg{}), "", SyncEverysec, logPosition{}, func(*rowBatch, logPosition) error {
+		n++
+		return nil
+	})
+	if err != nil || found.gap || n < 1 {
+		t.Errorf("%d commits are left, a gap is %t: %v", n, found.gap, err)
+	}
+}
+
+// What failed to be written once is not written around.
+func TestNothingIsWrittenBehindWhatCouldNotBe(t *testing.T) {
+	mem := vfs.NewMem()
+	f := &fault{part: logFileSuffix, kinds: []errorfs.OpKind{errorfs.OpFileWrite}}
+	l, m := stagedLog(t, faulty(mem, f))
+	for n := range 4 {
+		f.on.Store(n == 1)
+		if err := l.append(commitOf(n)); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.drain(); (err != nil) != (n >= 1) {
+			t.Errorf("drain %d: %v", n, err)
+		}
+	}
+	if got, _ := logged(t, m.killed(t, mem, "")); len(got) != 4 {
+		t.Errorf("%d of 4 commits are left", len(got))
+	}
+}
+
 // As a user has it: a file that is mapped, and a directory that a killed process leaves.
 func TestWhatIsInTheStageIsThereAfterAKill(t *testing.T) {
 	dir, copied := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "data")
-	opts := Options{Dir: dir, Partitions: testPartitions, MemoryBytes: memoryBytesMin, SweepInterval: -1}
+	opts := Options{Dir: dir, Sync: SyncNo, Partitions: testPartitions, MemoryBytes: memoryBytesMin, SweepInterval: -1}
 	s := openStore(t, opts)
-	for n := range 200 { // some segments
+	s.commitLog.writing.Lock() // nobody drains
+	for n := range 200 {
 		mustSet(t, s, 0, fmt.Sprint("k", n), fmt.Sprint("v", n))
-		if n%50 == 10 {
-			s.commitMu.Lock()
-			err := s.commitLog.rotate()
-			s.commitMu.Unlock()
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
 	}
-	if s.commitLog.stage == nil {
-		t.Fatal("there is no stage")
+	if s.commitLog.waiting() == 0 {
+		t.Fatal("nothing is in the stage")
 	}
-	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+	err := os.CopyFS(copied, os.DirFS(dir))
+	s.commitLog.writing.Unlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	opts.Dir = copied
@@ -220,14 +337,50 @@ func TestWhatIsInTheStageIsThereAfterAKill(t *testing.T) {
 	wantRead(t, openStore(t, opts), 0, "k7", "v7")
 }
 
-// When the log cannot be written, what is in the stage is not lost, and there is no more.
+// What is in the stage gets to its segment: at once where it is much, else within a second or so.
+func TestTheStageIsDrained(t *testing.T) {
+	for _, mode := range []SyncMode{SyncEverysec, SyncNo} {
+		opts := memOptions(vfs.NewMem())
+		opts.Sync, opts.mapFile = mode, newTestMap(t).mapFile
+		s := openStore(t, opts)
+		drained := func() {
+			t.Helper()
+			for deadline := time.Now().Add(20 * time.Second); s.commitLog.waiting() > 0; time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("%v: it is not drained", mode)
+				}
+			}
+		}
+		mustSet(t, s, 0, "k", "v")
+		drained()
+		start := time.Now()
+		for range 10 { // with what is done each second alone it would take as many seconds
+			for put := s.commitLog.head.Load(); s.commitLog.head.Load()-put < stageDrainBytes; {
+				mustSet(t, s, 0, "k", string(make([]byte, 2000)))
+			}
+			drained()
+		}
+		if took := time.Since(start); took > 8*time.Second {
+			t.Errorf("%v: it takes %v", mode, took)
+		}
+	}
+}
+
+// When the log cannot be written, what is in the stage is not lost, also where the power is cut then,
+// and there is no more.
 func TestAStageThatCannotBeDrainedStopsWritesAndKeepsWhatItHas(t *testing.T) {
-	m, mem := fakeMap{}, vfs.NewMem()
+	m, mem := newTestMap(t), vfs.NewCrashableMem()
 	f := &fault{part: logFileSuffix, kinds: []errorfs.OpKind{errorfs.OpFileWrite}}
 	opts := memOptions(faulty(mem, f))
-	opts.mapFile = m.mapFile
+	synced := false
+	opts.mapFile = func(name string, size int) (mapping, error) {
+		mapped, err := m.mapFile(name, size)
+		mapped.sync = func() error { synced = true; return nil }
+		return mapped, err
+	}
 	s := openStore(t, opts)
 	mustSet(t, s, 0, "before", "v")
+	s.drainLog()
 	f.on.Store(true)
 	mustSet(t, s, 0, "staged", "v")
 	if s.Sync() == nil || s.Failure() == nil {
@@ -237,7 +390,12 @@ func TestAStageThatCannotBeDrainedStopsWritesAndKeepsWhatItHas(t *testing.T) {
 		t.Error("it is written to after that")
 	}
 	wantRead(t, s, 0, "staged", "v")
-	opts.FS = m.killed(t, mem, opts.Dir)
+	if !synced {
+		t.Error("the stage is not synced")
+	}
+	left := mem.CrashClone(vfs.CrashCloneCfg{})
+	writeFile(t, left, stageBelow(mem, opts.Dir), m.file(t))
+	opts.FS = left
 	s = openStore(t, opts)
 	for _, key := range []string{"before", "staged"} {
 		wantRead(t, s, 0, key, "v")
@@ -245,16 +403,32 @@ func TestAStageThatCannotBeDrainedStopsWritesAndKeepsWhatItHas(t *testing.T) {
 	wantRead(t, s, 0, "after", "(absent)")
 }
 
+// A disk that fails under the stage stops the writes, and not the process.
+func TestAStageThatCannotBeWrittenStopsTheWrites(t *testing.T) {
+	m := newTestMap(t)
+	opts := memOptions(vfs.NewMem())
+	opts.mapFile = m.mapFile
+	s := openStore(t, opts)
+	mustSet(t, s, 0, "before", "v")
+	if err := os.Truncate(m.name, 0); err != nil { // its pages are gone
+		t.Fatal(err)
+	}
+	if err := commit(s, 0, "after", write{value: "v"}); err == nil || s.Failure() == nil {
+		t.Fatalf("no failure: %v", err)
+	}
+	wantRead(t, s, 0, "before", "v")
+}
+
 // Where a file cannot be mapped commits are written to the log, and a stage that another process has
 // left is heeded by one that has none.
 func TestAStoreWithoutAStage(t *testing.T) {
-	m, mem := fakeMap{}, vfs.NewMem()
+	m, mem := newTestMap(t), vfs.NewMem()
 	opts := memOptions(mem)
 	opts.mapFile = m.mapFile
 	mustSet(t, openStore(t, opts), 0, "k", "v")
 	opts.FS = m.killed(t, mem, opts.Dir)
-	for _, mapFile := range []func(string, int) ([]byte, func() error, error){
-		nil, func(string, int) ([]byte, func() error, error) { return nil, nil, errors.ErrUnsupported },
+	for _, mapFile := range []func(string, int) (mapping, error){
+		nil, func(string, int) (mapping, error) { return mapping{}, errors.ErrUnsupported },
 	} {
 		opts.mapFile = mapFile
 		s := openStore(t, opts)

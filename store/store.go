@@ -27,7 +27,7 @@ var errNotExist = iofs.ErrNotExist
 // A Store holds one node's objects. Its methods are safe for concurrent use.
 //
 // Locks are taken in this order: counters.setting, then locks[p] (several in ascending order), then
-// commitMu, then hints.mu, then open.mu; nodeMu, suspects.mu, gathered.mu, the log's and the caches' are innermost.
+// commitMu, then hints.mu, then open.mu; nodeMu, suspects.mu, gathered.mu, the log's (syncing, then writing, then mu) and the caches' are innermost.
 type Store struct {
 	opts Options
 	log  zerolog.Logger
