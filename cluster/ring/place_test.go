@@ -251,9 +251,9 @@ func TestPlacementIsEvenAndSpreadOverZones(t *testing.T) {
 
 // A join moves no more than the joiner's share and one per cent. Which nodes own
 // partitions together can make that impossible, but only with more zones than
-// owners, few partitions a node, or several zones and a node so heavy that it owns
-// all partitions; then it moves at most one per cent more than any placement by the
-// same rule would have to.
+// owners, or few partitions a node; then it moves at most one per cent more than any
+// placement by the same rule would have to. Or with several zones and a node so heavy
+// that it owns all partitions; then it moves no more than any would have to.
 func TestJoinMovesItsShareAndOnePerCent(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		next := joiners(t)
@@ -319,9 +319,9 @@ func checkJoin(t fataler, members []Member, joiner NodeID, partitions, replicas 
 	}
 	saved := cheaper(members, partitions, replicas, before, rows)
 	zones, nodes := len(wishFor(members, partitions, replicas).most), len(members)
+	excused := zones > replicas || partitions*replicas/nodes < 32
 	heavy := zones > 1 && (hasAll(before, partitions) || hasAll(rows, partitions))
-	excused := zones > replicas || partitions*replicas/nodes < 32 || heavy
-	if saved > onePerCent || !excused {
+	if saved > onePerCent || !excused && (!heavy || saved > 0) {
 		t.Fatalf("a join moved %d partitions more than the joiner's %d, one per cent is %d; %d would be saved by another placement",
 			extra, count(rows)[joiner], onePerCent, saved)
 	}
