@@ -24,6 +24,14 @@ func newTestMap(t testing.TB) *testMap { return &testMap{filepath.Join(t.TempDir
 
 func (m *testMap) mapFile(_ string, size int) (mapping, error) { return mapFile(m.name, size) }
 
+// clear empties it, for the log of another directory: numbers of segments begin again there.
+func (m *testMap) clear(t fataler) {
+	t.Helper()
+	if err := os.Remove(m.name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("%v", err)
+	}
+}
+
 // file returns what the file has now.
 func (m *testMap) file(t fataler) []byte {
 	t.Helper()
@@ -72,13 +80,14 @@ func stagedLog(t testing.TB, fs vfs.FS) (*commitLog, *testMap) {
 }
 
 // Killed after any call, or while it writes to a segment, a process leaves to the next all that
-// it has committed, be it in segments or in the stage, and whatever was in the stage before.
+// it has committed, be it in segments or in the stage, and whatever processes before have left there.
 func TestAKilledProcessLeavesAllItsCommits(t *testing.T) {
 	m := newTestMap(t)
 	rapid.Check(t, func(t *rapid.T) {
 		fs := &busyFS{FS: vfs.NewMem()}
 		_, l := logged(t, fs)
-		stageLog(t, l, m) // with what the case before has left in it
+		m.clear(t)
+		stageLog(t, l, m)
 		defer func() { _ = l.close() }()
 		var want []string
 		var in []uint64 // the segment of each
