@@ -65,7 +65,11 @@ func (c *compareCommand) measureCluster(ctx context.Context, report *clusterRepo
 	chosen := c.chosenCluster()
 	for n, r := range chosen {
 		fmt.Fprintf(os.Stderr, "measuring %s (%d of %d)\n", r.name, n+1, len(chosen))
-		rounds, err := both.measure(ctx, r, c.Subject, c.Rounds, c.amount().duration)
+		d := c.amount().duration
+		if r.tail {
+			d = time.Duration(c.TailSeconds * float64(time.Second))
+		}
+		rounds, err := both.measure(ctx, r, c.Subject, c.Rounds, d)
 		if err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}

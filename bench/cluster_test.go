@@ -77,7 +77,7 @@ func TestClusterComparisonRuns(t *testing.T) {
 	need(t, "redis-server")
 	c := compareCommand{
 		commonFlags: commonFlags{Out: t.TempDir(), Dir: t.TempDir(), Subject: nameRedis},
-		Rounds:      2, Seconds: 0.1, Cluster: true, Entries: 1, Only: "^SET W=2 (P1|p99.9)$",
+		Rounds:      2, Seconds: 0.1, TailSeconds: 0.1, Cluster: true, Entries: 1, Only: "^SET W=2 (P1|p99.9)$",
 	}
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
@@ -107,10 +107,13 @@ func TestClusterComparisonRuns(t *testing.T) {
 
 func TestClusterComparisonRefusesFlagsThatMeasureNothing(t *testing.T) {
 	for name, c := range map[string]compareCommand{
-		"requests": {Cluster: true, Rounds: 1, Requests: 100, Entries: 1},
-		"entries":  {Cluster: true, Rounds: 1, Seconds: 1},
-		"too many": {Cluster: true, Rounds: 1, Seconds: 1, Entries: 4},
-		"only":     {Cluster: true, Rounds: 1, Seconds: 1, Entries: 1, Only: "SET everysec"},
+		"requests": {Cluster: true, Rounds: 1, Requests: 100, TailSeconds: 1, Entries: 1},
+		"entries":  {Cluster: true, Rounds: 1, Seconds: 1, TailSeconds: 1},
+		"too many": {Cluster: true, Rounds: 1, Seconds: 1, TailSeconds: 1, Entries: 4},
+		"no tail":  {Cluster: true, Rounds: 1, Seconds: 1, Entries: 1},
+		"only":     {Cluster: true, Rounds: 1, Seconds: 1, TailSeconds: 1, Entries: 1, Only: "SET everysec"},
+		"both":     {Cluster: true, Repair: true, Rounds: 1, Seconds: 1, TailSeconds: 1, Entries: 1},
+		"a row":    {Repair: true, Rounds: 1, Seconds: 1, Only: "GET"},
 	} {
 		if c.Validate() == nil {
 			t.Error(name)

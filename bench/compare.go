@@ -21,7 +21,11 @@ type compareCommand struct {
 	Only     string  `help:"Only the rows whose name matches, such as '^GET P1$'." placeholder:"REGEXP"`
 	Strict   bool    `help:"Exit with status 1 when a row is under its floor."`
 	Cluster  bool    `help:"Three nodes against a Redis primary with two replicas, instead of one against one."`
+	Repair   bool    `help:"Three nodes while they repair and fill others, against themselves at rest: what clients wait at half load. It is bench repair of these."`
 	Entries  int     `default:"3" help:"With --cluster: how many of the three nodes the load goes to."`
+	// TailSeconds is longer than what either side does now and then takes to come by: Redis writes its log anew, and we give
+	// Pebble ours, about each ten seconds at this load. In a run that is shorter, the p99.9 is that of whom it hits.
+	TailSeconds float64 `default:"20" help:"With --cluster: --seconds of the row that compares p99.9."`
 }
 
 // Validate is called by kong.
@@ -30,6 +34,10 @@ func (c *compareCommand) Validate() error {
 		return fmt.Errorf("--only: %w", err)
 	}
 	switch {
+	case c.Repair && (c.Cluster || c.Requests > 0 || c.Only != ""):
+		return errors.New("--repair goes without --cluster, --requests and --only")
+	case c.Repair:
+		return c.repair().Validate()
 	case c.Rounds < 1:
 		return errors.New("--rounds is at least 1")
 	case c.Requests < 0 || c.Requests > requestsMax:
@@ -38,6 +46,8 @@ func (c *compareCommand) Validate() error {
 		return errors.New("--seconds is above 0 and at most 3600")
 	case c.Cluster && (c.Requests > 0 || c.Entries < 1 || c.Entries > clusterNodes):
 		return fmt.Errorf("--cluster goes without --requests, and --entries is 1 to %d", clusterNodes)
+	case c.Cluster && !(c.TailSeconds > 0 && c.TailSeconds <= 3600):
+		return errors.New("--tail-seconds is above 0 and at most 3600")
 	case c.Cluster && len(c.chosenCluster()) == 0 || !c.Cluster && len(c.chosen()) == 0:
 		return fmt.Errorf("--only %s matches no row", c.Only)
 	}
@@ -47,6 +57,9 @@ func (c *compareCommand) Validate() error {
 // Run measures, prints the table and writes the reports. It blocks for about
 // rows x rounds x 2 x (seconds + 1). A row under its floor is an error only with --strict.
 func (c *compareCommand) Run(ctx context.Context) error {
+	if c.Repair {
+		return c.repair().Run(ctx)
+	}
 	if c.Cluster {
 		return c.runCluster(ctx)
 	}
@@ -78,6 +91,12 @@ func (c *compareCommand) Run(ctx context.Context) error {
 		return fmt.Errorf("%w: %s", errFloor, strings.Join(under, ", "))
 	}
 	return nil
+}
+
+// repair is what measures clients beside background work.
+func (c *compareCommand) repair() *repairCommand {
+	calm := time.Duration(c.Seconds * float64(time.Second))
+	return &repairCommand{commonFlags: c.commonFlags, Only: tailWorks, Rounds: c.Rounds, Keys: 1, ValueBytes: 1, Calm: calm, Strict: c.Strict}
 }
 
 // measure adds the rows to the report, those of one --sync on one pair of servers.
