@@ -121,11 +121,11 @@ func (s *Store) Sync() error {
 
 // openStage gives the log its stage, where it is of use: not for who syncs often.
 func (s *Store) openStage() {
-	if s.opts.mapFile == nil || s.commitLog.byZeros {
+	if s.opts.MapFile == nil || s.commitLog.byZeros {
 		return
 	}
 	bytes := int(min(stageBytesMax, s.opts.MemoryBytes/32)) &^ (stagePage - 1)
-	if err := s.commitLog.stageIn(bytes, s.opts.mapFile); err != nil {
+	if err := s.commitLog.stageIn(bytes, s.opts.MapFile); err != nil {
 		s.log.Warn().Err(err).Msg("the commit log has no stage: commits wait for the file system")
 	}
 }

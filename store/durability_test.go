@@ -220,9 +220,9 @@ func TestAKilledProcessLosesNothing(t *testing.T) {
 		t.Run(mode.String(), func(t *testing.T) {
 			fs, m := vfs.NewCrashableMem(), newTestMap(t)
 			opts := memOptions(fs)
-			opts.Sync, opts.mapFile = mode, m.mapFile
+			opts.Sync, opts.MapFile = mode, m.mapFile
 			s := openStore(t, opts)
-			opts.mapFile = nil     // the file is the process's that is killed
+			opts.MapFile = nil     // the file is the process's that is killed
 			s.logBytes = 256 << 10 // many segments
 			killed := func() *vfs.MemFS {
 				var stage []byte

@@ -222,7 +222,7 @@ func (l *commitLog) sync() error {
 	l.mu.Unlock()
 	torn := l.drain()
 	if torn != nil && l.stage != nil {
-		torn = errors.Join(torn, l.stage.sync())
+		torn = errors.Join(torn, l.stage.Sync())
 	}
 	if torn != nil {
 		torn = fmt.Errorf("write the commit log: %w", torn)
@@ -244,7 +244,7 @@ func (l *commitLog) close() (err error) {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	if l.stage != nil {
-		err = errors.Join(l.drainStage(), l.stage.unmap())
+		err = errors.Join(l.drainStage(), l.stage.Unmap())
 		l.stage = nil
 	}
 	l.torn = errLogClosed

@@ -95,7 +95,7 @@ func TestALogThatIsSyncedOftenIsExtendedByZeros(t *testing.T) {
 		zeros bool
 	}{{SyncEverysec, false, false}, {SyncEverysec, true, true}, {SyncAlways, false, true}} {
 		opts := memOptions(vfs.NewMem())
-		opts.Sync, opts.SyncedOften, opts.mapFile = c.mode, c.often, newTestMap(t).mapFile
+		opts.Sync, opts.SyncedOften, opts.MapFile = c.mode, c.often, newTestMap(t).mapFile
 		if s := openStore(t, opts); s.commitLog.byZeros != c.zeros || (s.commitLog.stage == nil) != c.zeros {
 			t.Errorf("%v, synced often is %t: extended by zeros is %t, and a stage %p", c.mode, c.often, s.commitLog.byZeros, s.commitLog.stage)
 		}

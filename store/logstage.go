@@ -10,15 +10,15 @@ func (l *commitLog) stageName() string { return l.fs.PathJoin(l.dir, stageFile) 
 
 // stageIn has commits put in a stage from now on. Pebble has all that the last process has left
 // there. No other call is under way.
-func (l *commitLog) stageIn(bytes int, mapFile func(name string, size int) (mapping, error)) error {
+func (l *commitLog) stageIn(bytes int, mapFile func(name string, size int) (Mapping, error)) error {
 	m, err := mapFile(l.stageName(), bytes)
 	if err != nil {
 		return err
 	}
 	if err := syncDir(l.fs, l.dir); err != nil {
-		return errors.Join(err, m.unmap())
+		return errors.Join(err, m.Unmap())
 	}
-	l.stage = &stage{mapping: m}
+	l.stage = &stage{Mapping: m}
 	return nil
 }
 
@@ -27,7 +27,7 @@ func (l *commitLog) room() []byte {
 	if l.stage == nil {
 		return l.buf[:0]
 	}
-	free := l.stage.at(l.head.Load(), uint64(len(l.stage.ring))-l.waiting())
+	free := l.stage.at(l.head.Load(), uint64(len(l.stage.Ring))-l.waiting())
 	return free[:0:len(free)]
 }
 
@@ -39,10 +39,10 @@ func (l *commitLog) waiting() uint64 { return uint64(max(0, int64(l.head.Load()-
 func (l *commitLog) put(b []byte, inPlace bool) error {
 	n := uint64(len(b))
 	if !inPlace {
-		if l.stage == nil || n > uint64(len(l.stage.ring)) {
+		if l.stage == nil || n > uint64(len(l.stage.Ring)) {
 			return l.writeThrough(b)
 		}
-		if l.waiting()+n > uint64(len(l.stage.ring)) {
+		if l.waiting()+n > uint64(len(l.stage.Ring)) {
 			if err := l.drain(); err != nil {
 				return err
 			}
@@ -143,7 +143,7 @@ func (g *segment) stagedForm(held *stage, at int64) []byte {
 	}
 	place := g.place + uint64(at)
 	n := uint64(binary.BigEndian.Uint32(held.get(place+8, 4)))
-	if n == 0 || logRecordHeader+n > uint64(len(held.ring)) {
+	if n == 0 || logRecordHeader+n > uint64(len(held.Ring)) {
 		return nil
 	}
 	record := held.get(place, logRecordHeader+n)

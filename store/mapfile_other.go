@@ -4,4 +4,5 @@ package store
 
 import "errors"
 
-func mapFile(string, int) (mapping, error) { return mapping{}, errors.ErrUnsupported }
+// MapFile says that files are not mapped here.
+func MapFile(string, int) (Mapping, error) { return Mapping{}, errors.ErrUnsupported }

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mapFile maps a file of so many bytes, for this process and who opens it next. Its blocks
+// MapFile maps a file of so many bytes, for this process and who opens it next. Its blocks
 // are found: what is written to it needs none.
-func mapFile(name string, size int) (m mapping, err error) {
+func MapFile(name string, size int) (m Mapping, err error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return m, err
@@ -36,10 +36,10 @@ func mapFile(name string, size int) (m mapping, err error) {
 	if err != nil {
 		return m, err
 	}
-	return mapping{
-		ring:  ring,
-		ready: populate,
-		sync:  func() error { return unix.Msync(ring, unix.MS_SYNC) },
-		unmap: func() error { return unix.Munmap(ring) },
+	return Mapping{
+		Ring:  ring,
+		Ready: populate,
+		Sync:  func() error { return unix.Msync(ring, unix.MS_SYNC) },
+		Unmap: func() error { return unix.Munmap(ring) },
 	}, nil
 }

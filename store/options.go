@@ -101,9 +101,9 @@ type Options struct {
 	LogBytes int64
 	// checkpointBytes is how much is gathered before a checkpoint, where a test sets it.
 	checkpointBytes int
-	// mapFile maps a file for the commit log's stage. Nil: there is no stage. Default: the operating
-	// system's, where FS is.
-	mapFile func(name string, size int) (mapping, error)
+	// MapFile maps a file of FS for the commit log's stage. Nil: there is no stage. Default: that of the
+	// operating system, where FS is.
+	MapFile func(name string, size int) (Mapping, error)
 	// Log receives what the store and Pebble have to say. Default: nothing.
 	Log zerolog.Logger
 }
@@ -112,7 +112,7 @@ const memoryBytesMin = 16 << 20
 
 func (o Options) withDefaults() Options {
 	if o.FS == nil {
-		o.FS, o.mapFile = vfs.Default, mapFile
+		o.FS, o.MapFile = vfs.Default, MapFile
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -23,16 +23,16 @@ import (
 // record is of where it belongs, so that nothing else can pass for it, whatever a power cut
 // may have left there.
 type stage struct {
-	mapping
+	Mapping
 	prepared uint64 // the place up to where the ring is made ready; commitLog.writing guards it
 }
 
-// A mapping is a file that is mapped.
-type mapping struct {
-	ring  []byte
-	ready func(part []byte) error // finds what a first write to its pages needs
-	sync  func() error
-	unmap func() error
+// A Mapping is a file that is mapped.
+type Mapping struct {
+	Ring  []byte
+	Ready func(part []byte) error // finds what a first write to its pages needs
+	Sync  func() error
+	Unmap func() error
 }
 
 const (
@@ -51,28 +51,28 @@ const (
 
 // at returns the ring from a place on, to so many bytes behind it or to the ring's end.
 func (s *stage) at(place, bytes uint64) []byte {
-	from := place % uint64(len(s.ring))
-	return s.ring[from:min(from+bytes, uint64(len(s.ring)))]
+	from := place % uint64(len(s.Ring))
+	return s.Ring[from:min(from+bytes, uint64(len(s.Ring)))]
 }
 
 func (s *stage) put(place uint64, b []byte) {
 	n := copy(s.at(place, uint64(len(b))), b)
-	copy(s.ring, b[n:])
+	copy(s.Ring, b[n:])
 }
 
 // get returns bytes that were put, in memory of their own.
 func (s *stage) get(place, bytes uint64) []byte {
 	b := append(make([]byte, 0, bytes), s.at(place, bytes)...)
-	return append(b, s.ring[:int(bytes)-len(b)]...)
+	return append(b, s.Ring[:int(bytes)-len(b)]...)
 }
 
 // prepare makes ready what is behind a place: who is the first to write to a page after it
 // was written to the disk may wait as for a file.
 func (s *stage) prepare(place uint64) error {
 	s.prepared = max(s.prepared, place&^(stagePage-1)+stagePage)
-	for end := (place + min(stageReadyBytes, uint64(len(s.ring))/2)) &^ (stagePage - 1); s.prepared < end; {
+	for end := (place + min(stageReadyBytes, uint64(len(s.Ring))/2)) &^ (stagePage - 1); s.prepared < end; {
 		part := s.at(s.prepared, end-s.prepared)
-		if err := s.ready(part); err != nil {
+		if err := s.Ready(part); err != nil {
 			return fmt.Errorf("the commit log's stage: %w", err)
 		}
 		s.prepared += uint64(len(part))
@@ -87,7 +87,7 @@ func (s *stage) caught(before bool, err *error) {
 	switch r := recover().(type) {
 	case nil:
 	case interface{ Addr() uintptr }:
-		if from := uintptr(unsafe.Pointer(&s.ring[0])); r.Addr() < from || r.Addr()-from >= uintptr(len(s.ring)) {
+		if from := uintptr(unsafe.Pointer(&s.Ring[0])); r.Addr() < from || r.Addr()-from >= uintptr(len(s.Ring)) {
 			panic(r)
 		}
 		*err = fmt.Errorf("the commit log's stage: %v", r)
@@ -109,5 +109,5 @@ func readStage(fs vfs.FS, name string) (*stage, error) {
 	if err = errors.Join(err, f.Close()); err != nil || len(ring) == 0 {
 		return nil, err
 	}
-	return &stage{mapping: mapping{ring: ring}}, nil
+	return &stage{Mapping: Mapping{Ring: ring}}, nil
 }

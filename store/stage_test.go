@@ -22,7 +22,7 @@ type testMap struct{ name string }
 
 func newTestMap(t testing.TB) *testMap { return &testMap{filepath.Join(t.TempDir(), stageFile)} }
 
-func (m *testMap) mapFile(_ string, size int) (mapping, error) { return mapFile(m.name, size) }
+func (m *testMap) mapFile(_ string, size int) (Mapping, error) { return MapFile(m.name, size) }
 
 // clear empties it, for the log of another directory: numbers of segments begin again there.
 func (m *testMap) clear(t fataler) {
@@ -157,17 +157,17 @@ func TestWhoIsKilledWhileCommittingHasNotCommitted(t *testing.T) {
 		if err := l.append(rows); err != nil {
 			t.Fatal(err)
 		}
-		after := &stage{mapping: mapping{ring: m.file(t)}}
+		after := &stage{Mapping: Mapping{Ring: m.file(t)}}
 		written := l.head.Load() - at
 		left := m.killed(t, fs, "")
 		for _, first := range []uint64{0, 8} {
 			for cut := uint64(0); cut < written-first; cut += 1 + written/16 {
-				ring := &stage{mapping: mapping{ring: bytes.Clone(before)}}
+				ring := &stage{Mapping: Mapping{Ring: bytes.Clone(before)}}
 				ring.put(at+first, after.get(at+first, cut))
 				if bytes.Equal(ring.get(at, written), after.get(at, written)) {
 					continue // the rest was there by chance
 				}
-				writeFile(t, left, stageBelow(fs, ""), ring.ring)
+				writeFile(t, left, stageBelow(fs, ""), ring.Ring)
 				if got, _ := logged(t, left); fmt.Sprint(got) != fmt.Sprint(want) {
 					t.Fatalf("with bytes %d to %d of %d there are %d commits, not %d", first, first+cut, written, len(got), len(want))
 				}
@@ -350,7 +350,7 @@ func TestWhatIsInTheStageIsThereAfterAKill(t *testing.T) {
 func TestTheStageIsDrained(t *testing.T) {
 	for _, mode := range []SyncMode{SyncEverysec, SyncNo} {
 		opts := memOptions(vfs.NewMem())
-		opts.Sync, opts.mapFile = mode, newTestMap(t).mapFile
+		opts.Sync, opts.MapFile = mode, newTestMap(t).mapFile
 		s := openStore(t, opts)
 		drained := func() {
 			t.Helper()
@@ -382,9 +382,9 @@ func TestAStageThatCannotBeDrainedStopsWritesAndKeepsWhatItHas(t *testing.T) {
 	f := &fault{part: logFileSuffix, kinds: []errorfs.OpKind{errorfs.OpFileWrite}}
 	opts := memOptions(faulty(mem, f))
 	synced := false
-	opts.mapFile = func(name string, size int) (mapping, error) {
+	opts.MapFile = func(name string, size int) (Mapping, error) {
 		mapped, err := m.mapFile(name, size)
-		mapped.sync = func() error { synced = true; return nil }
+		mapped.Sync = func() error { synced = true; return nil }
 		return mapped, err
 	}
 	s := openStore(t, opts)
@@ -416,7 +416,7 @@ func TestAStageThatCannotBeDrainedStopsWritesAndKeepsWhatItHas(t *testing.T) {
 func TestAStageThatCannotBeWrittenStopsTheWrites(t *testing.T) {
 	m := newTestMap(t)
 	opts := memOptions(vfs.NewMem())
-	opts.mapFile = m.mapFile
+	opts.MapFile = m.mapFile
 	s := openStore(t, opts)
 	mustSet(t, s, 0, "before", "v")
 	if err := os.Truncate(m.name, 0); err != nil { // its pages are gone
@@ -433,13 +433,13 @@ func TestAStageThatCannotBeWrittenStopsTheWrites(t *testing.T) {
 func TestAStoreWithoutAStage(t *testing.T) {
 	m, mem := newTestMap(t), vfs.NewMem()
 	opts := memOptions(mem)
-	opts.mapFile = m.mapFile
+	opts.MapFile = m.mapFile
 	mustSet(t, openStore(t, opts), 0, "k", "v")
 	opts.FS = m.killed(t, mem, opts.Dir)
-	for _, mapFile := range []func(string, int) (mapping, error){
-		nil, func(string, int) (mapping, error) { return mapping{}, errors.ErrUnsupported },
+	for _, mapFile := range []func(string, int) (Mapping, error){
+		nil, func(string, int) (Mapping, error) { return Mapping{}, errors.ErrUnsupported },
 	} {
-		opts.mapFile = mapFile
+		opts.MapFile = mapFile
 		s := openStore(t, opts)
 		if s.commitLog.stage != nil {
 			t.Fatal("it has one")

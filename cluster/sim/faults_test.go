@@ -201,7 +201,7 @@ func (w *world) copyFiles() bool {
 		return false
 	}
 	w.note("a copy is made of the directory of %s", m.name)
-	m.copied = afterKill(m.files, w.rand)
+	m.copied = afterKill(m.onDisk(), w.rand)
 	return true
 }
 

@@ -41,6 +41,7 @@ type process struct {
 	m      *machine
 	host   *host
 	disk   *disk
+	stage  *stage
 	cancel context.CancelFunc
 	up     chan struct{} // closed when the node has started
 	ended  chan struct{} // closed when everything of it has ended
@@ -70,12 +71,12 @@ func (m *machine) start() {
 	w := m.w
 	join := w.addresses(m)
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &process{m: m, host: w.net.newHost(m.name), disk: newDisk(m.files, w.plan.syncTakes, w.rand.Uint64()), cancel: cancel, up: make(chan struct{}), ended: make(chan struct{})}
+	p := &process{m: m, host: w.net.newHost(m.name), disk: newDisk(m.files, w.plan.syncTakes, w.rand.Uint64()), stage: &stage{files: m.files}, cancel: cancel, up: make(chan struct{}), ended: make(chan struct{})}
 	m.p = p
 	log := zerolog.New(&logWriter{m})
 	opts := cluster.Options{
 		Store: store.Options{
-			Dir: "data", FS: p.disk, Now: m.clock.now, Sync: w.plan.sync, MemoryBytes: memoryBytes, LogBytes: logBytes,
+			Dir: "data", FS: p.disk, MapFile: p.stage.mapFile, Now: m.clock.now, Sync: w.plan.sync, MemoryBytes: memoryBytes, LogBytes: logBytes,
 			DiskReserveBytes: 1 << 20, HintBytesMax: w.plan.hintBytes, Partitions: w.plan.partitions, Log: log,
 		},
 		SyncOne:    w.plan.syncOne,
@@ -118,8 +119,8 @@ func (p *process) run(ctx context.Context, opts cluster.Options) {
 // kill ends the process at once: nothing that it does from here on has any effect.
 func (m *machine) kill(silent bool, left func(*vfs.MemFS) *vfs.MemFS) {
 	p := m.p
+	m.files = left(m.onDisk()) // the process goes on with the file system that was
 	m.p = nil
-	m.files = left(m.files) // the process goes on with the file system that was
 	p.host.die(silent)
 	p.end()
 }
@@ -127,8 +128,9 @@ func (m *machine) kill(silent bool, left func(*vfs.MemFS) *vfs.MemFS) {
 // stop ends the process by the book.
 func (m *machine) stop() {
 	p := m.p
-	m.p = nil
 	p.end()
+	m.onDisk()
+	m.p = nil
 	p.host.die(false)
 	m.unlock()
 }
