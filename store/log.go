@@ -239,12 +239,19 @@ func (l *commitLog) sync() error {
 	return torn
 }
 
-// close writes what is in the stage, and closes all files.
+// close writes what is in the stage, makes it durable where sync would have, and closes all files.
 func (l *commitLog) close() (err error) {
+	if l.mode == SyncNo {
+		err = l.drain()
+	} else {
+		err = l.sync()
+	}
+	l.syncing.Lock()
+	defer l.syncing.Unlock()
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	if l.stage != nil {
-		err = errors.Join(l.drainStage(), l.stage.Unmap())
+		err = errors.Join(err, l.stage.Unmap())
 		l.stage = nil
 	}
 	l.torn = errLogClosed

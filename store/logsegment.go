@@ -5,13 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 )
 
 // rotate begins a new segment. The caller holds commitMu.
 func (l *commitLog) rotate() error { return l.rotateTo(l.current.number + 1) }
 
-func (l *commitLog) rotateTo(number uint64) error {
-	err := l.prepare(number)
+func (l *commitLog) rotateTo(number uint64) (err error) {
+	if l.stage != nil {
+		defer l.stage.caught(debug.SetPanicOnFault(true), &err)
+	}
+	err = l.prepare(number)
 	l.mu.Lock()
 	next := l.ready
 	l.mu.Unlock()
@@ -112,11 +116,12 @@ func (l *commitLog) retire(before uint64) error {
 	}
 }
 
-// discard keeps the file of a segment to be used again, or removes it.
+// discard keeps the file of a segment to be used again, or removes it. The caller holds syncing.
 func (l *commitLog) discard(g *segment) error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.spare != "" || g.bytes > 2*logBytesMax {
+	hasSpare := l.spare != "" // only this gives it one
+	l.mu.Unlock()
+	if hasSpare || g.bytes > 2*logBytesMax {
 		if err := l.fs.Remove(g.name); err != nil {
 			return fmt.Errorf("remove a segment of the commit log: %w", err)
 		}
@@ -126,6 +131,8 @@ func (l *commitLog) discard(g *segment) error {
 	if err := l.fs.Rename(g.name, spare); err != nil {
 		return fmt.Errorf("put a segment of the commit log by: %w", err)
 	}
+	l.mu.Lock()
 	l.spare = spare
+	l.mu.Unlock()
 	return nil
 }

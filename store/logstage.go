@@ -34,7 +34,7 @@ func (l *commitLog) room() []byte {
 // waiting returns how many bytes are not in segments yet.
 func (l *commitLog) waiting() uint64 { return uint64(max(0, int64(l.head.Load()-l.tail.Load()))) }
 
-// put adds bytes to the current segment: in the stage, where there is one with room for them.
+// put adds bytes to the current segment: in the stage, unless there is none or they are more than it is.
 // inPlace says that they are at the stage's head already. The caller holds commitMu.
 func (l *commitLog) put(b []byte, inPlace bool) error {
 	n := uint64(len(b))
@@ -71,9 +71,12 @@ func (l *commitLog) writeThrough(b []byte) error {
 	if err := l.drainStage(); err != nil {
 		return err
 	}
+	if err := l.write(l.current, b); err != nil {
+		return err
+	}
 	l.current.bytes += int64(len(b))
 	l.head.Add(uint64(len(b)))
-	return l.write(l.current, b)
+	return nil
 }
 
 // drain writes to the segments what is in the stage. After an error nothing is written any more.
@@ -101,24 +104,32 @@ func (l *commitLog) drainRing() (err error) {
 		}
 		g := l.live[at]
 		l.mu.Unlock()
-		if err := l.write(g, l.stage.at(from, end-from)); err != nil { // files of the operating system's do not change what they are given
+		b := l.stage.at(from, end-from) // files of the operating system's do not change what they are given
+		if err := l.write(g, b, l.stage.Ring[:end-from-uint64(len(b))]); err != nil {
 			return err
 		}
 	}
 	return l.stage.prepare(l.head.Load())
 }
 
-// write writes bytes at the tail, which is in that segment. The caller holds writing.
-func (l *commitLog) write(g *segment, b []byte) error {
-	if l.torn == nil {
-		l.torn = l.extend(g, len(b))
+// write writes records at the tail, which is in that segment, whole ones: what is behind the tail has no room in the
+// ring any more, and half of a record would be nowhere. The caller holds writing.
+func (l *commitLog) write(g *segment, parts ...[]byte) error {
+	bytes := 0
+	for _, b := range parts {
+		bytes += len(b)
 	}
 	if l.torn == nil {
-		_, l.torn = g.file.Write(b)
+		l.torn = l.extend(g, bytes)
+	}
+	for _, b := range parts {
+		if l.torn == nil && len(b) > 0 {
+			_, l.torn = g.file.Write(b)
+		}
 	}
 	if l.torn == nil {
 		g.dirty.Store(true) // after the write: a sync that came between has not synced it
-		l.tail.Add(uint64(len(b)))
+		l.tail.Add(uint64(bytes))
 	}
 	return l.torn
 }
@@ -129,7 +140,7 @@ func (g *segment) stagedHeader(held *stage) []byte {
 		return nil
 	}
 	header := held.get(g.place, logSegmentHeader)
-	if binary.BigEndian.Uint64(header) != g.headerChecksum(header[8:]) {
+	if binary.BigEndian.Uint64(header) != g.headerChecksum(header[8:]) || binary.BigEndian.Uint64(header[24:]) != g.place {
 		return nil
 	}
 	return header
