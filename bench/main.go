@@ -4,6 +4,7 @@
 //
 //	go run ./bench compare            # throughput, side by side with Redis
 //	go run ./bench compare --cluster  # the same of three nodes and of a primary with two replicas
+//	go run ./bench compare --repair   # what clients wait at half load while replicas are repaired and nodes filled
 //	go run ./bench faults             # nodes killed, stopped and cut off under load, and who noticed
 //	go run ./bench sim                # the same in a simulated cluster, any seed of which can be replayed
 //	go run ./bench repair             # what it costs that replicas converge: rate, latency, bytes
