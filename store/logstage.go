@@ -112,8 +112,8 @@ func (l *commitLog) drainRing() (err error) {
 	return l.stage.prepare(l.head.Load())
 }
 
-// write writes records at the tail, which is in that segment, whole ones: what is behind the tail has no room in the
-// ring any more, and half of a record would be nowhere. The caller holds writing.
+// write writes whole records at the tail, which is in that segment, and moves the tail when all are written: the
+// room of what is before it is used anew, and half of a record would be nowhere. The caller holds writing.
 func (l *commitLog) write(g *segment, parts ...[]byte) error {
 	bytes := 0
 	for _, b := range parts {
